@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# What takes longer than `npm test` may. Each part installs what it needs by itself, and says what it
+# skipped and why. Ends with `N passed, N failed, N skipped`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+status=0
+
+# More seeds than npm test has time for.
+SEEDS="${SEEDS:-3000}" node_modules/.bin/vitest run --project simulation \
+  --reporter=default --reporter=json --outputFile.json="$results/simulation.json" || status=1
+
+# Planted bugs: the simulation must catch each of them.
+node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
+
+node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" || status=1
+exit "$status"

@@ -1,0 +1,269 @@
+/**
+ * The configuration: flag > environment > file > default. One strict schema; all problems are told at once, each
+ * with the place it comes from. The only reader of `process.env`.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { DEFAULT_LIMITS } from "./core/limits.ts";
+import { UserError } from "./errors.ts";
+import { LOG_LEVELS } from "./log.ts";
+
+const count = z.number().int().nonnegative();
+const milliseconds = z.number().int().positive();
+
+/** IMDS shows tags to the instance under their keys, so a key is what may stand in a path; EC2 refuses others. */
+const tagKey = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9+\-=.,_:@]{1,128}$/,
+    "a tag's key has letters, digits and + - = . , _ : @ only",
+  )
+  .refine((key) => !/^(errand:|aws:|Name$)/.test(key), "Errand sets this tag itself");
+
+const configSchema = z.strictObject({
+  region: z
+    .string({ error: "is missing; set it here, by --region or AWS_REGION" })
+    .regex(/^[a-z]{2}(-[a-z]+)+-\d{1,2}$/, "is no region; one looks like us-east-1"),
+  bucket: z
+    .string({ error: "is missing; set it here, by --bucket or ERRAND_BUCKET" })
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "is no bucket name"),
+  /** Without one, drops and reports are found by the sweep alone. */
+  queueUrl: z.url("is no URL").optional(),
+  /** Another AWS than AWS, such as the local cloud. */
+  endpoint: z
+    .url({ protocol: /^https?$/, error: "is no http or https URL" })
+    .transform((url) => url.replace(/\/+$/, ""))
+    .optional(),
+  /** Empty for the default subnets of the default VPC. */
+  subnets: z
+    .array(z.strictObject({ zone: z.string().min(1), subnetId: z.string().min(1) }))
+    .default([]),
+  /** Empty for the VPC's default group. */
+  securityGroupIds: z.array(z.string().min(1)).default([]),
+  /** Name or ARN. */
+  instanceProfile: z.string().default("errand-instance"),
+  /** Instead of AWS's public images. Each as an `ami-…`. */
+  images: z
+    .strictObject({
+      cpu: z.string().optional(),
+      gpu: z.string().optional(),
+      armCpu: z.string().optional(),
+      armGpu: z.string().optional(),
+    })
+    .default({}),
+  instanceTags: z.record(tagKey, z.string().max(256)).default({}),
+  limits: z
+    .strictObject({
+      instancesMax: count.default(DEFAULT_LIMITS.instancesMax),
+      hourlyUsdMax: z.number().nonnegative().default(DEFAULT_LIMITS.hourlyUsdMax),
+      maxDurationMs: milliseconds.default(DEFAULT_LIMITS.maxDurationMs),
+      maxWaitMs: milliseconds.default(DEFAULT_LIMITS.maxWaitMs),
+      jobsMax: count.default(DEFAULT_LIMITS.jobsMax),
+      offerBandPercent: z.number().min(0).max(100).default(DEFAULT_LIMITS.offerBandPercent),
+    })
+    .prefault({}),
+  logLevel: z.enum(LOG_LEVELS).default("info"),
+  logFormat: z.enum(["json", "text"]).default("json"),
+  /** Of the local cloud alone: the host's Python may stand in for one that is not to be had. */
+  allowsHostPython: z.boolean().default(false),
+  /** How often a runner writes what, and looks for its stop object. */
+  every: z
+    .strictObject({
+      logMs: milliseconds.default(2_000),
+      heartbeatMs: milliseconds.default(30_000),
+      syncMs: milliseconds.default(60_000),
+      stopMs: milliseconds.default(5_000),
+    })
+    .prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;
+
+/** By the names of the configuration, with dots; `undefined` for a flag that was not given. */
+export type ConfigFlags = { readonly [path: string]: string | number | boolean | undefined };
+export type Environment = { readonly [name: string]: string | undefined };
+export type ConfigFile = { readonly name: string; readonly text: string };
+
+/** The first that is set counts. All else is for the file. */
+const VARIABLES: readonly (readonly [name: string, path: string])[] = [
+  ["AWS_REGION", "region"],
+  ["AWS_DEFAULT_REGION", "region"],
+  ["AWS_ENDPOINT_URL", "endpoint"],
+  ["ERRAND_BUCKET", "bucket"],
+  ["ERRAND_QUEUE_URL", "queueUrl"],
+  ["ERRAND_INSTANCE_PROFILE", "instanceProfile"],
+  ["ERRAND_INSTANCES_MAX", "limits.instancesMax"],
+  ["ERRAND_HOURLY_USD_MAX", "limits.hourlyUsdMax"],
+  ["ERRAND_LOG_LEVEL", "logLevel"],
+  ["ERRAND_LOG_FORMAT", "logFormat"],
+];
+
+type Sources = {
+  readonly flags?: ConfigFlags;
+  readonly environment?: Environment;
+  readonly file?: ConfigFile | undefined;
+};
+
+/** Throws UserError with all that is wrong. */
+export function parseConfig({ flags = {}, environment = {}, file }: Sources): Config {
+  const { value: settings, problems } = file ? readYaml(file) : { value: {}, problems: [] };
+  /** Where a value comes from, by its path; the file where nothing else is said. */
+  const origins = new Map<string, string>();
+  for (const setting of [...fromEnvironment(environment), ...fromFlags(flags)]) {
+    set(settings, setting, origins);
+  }
+  const parsed = configSchema.safeParse(settings);
+  if (parsed.success && problems.length === 0) return parsed.data;
+  const fallback = file?.name ?? "configuration";
+  const issues = parsed.error?.issues ?? [];
+  const all = [...problems, ...issues.flatMap((each) => describeIssue(each, origins, fallback))];
+  const heading = all.length === 1 ? "" : `the configuration has ${all.length} problems:\n`;
+  throw new UserError(`${heading}${all.join("\n")}`);
+}
+
+type Setting = { readonly path: string; readonly value: unknown; readonly origin: string };
+
+/** Last the one that counts. */
+const fromEnvironment = (environment: Environment): readonly Setting[] =>
+  VARIABLES.toReversed().flatMap(([origin, path]) => {
+    const text = environment[origin];
+    return text
+      ? [{ path, value: path.startsWith("limits.") ? numberOf(text) : text, origin }]
+      : [];
+  });
+
+/** A text that is no number stays one, and the schema refuses it. */
+const numberOf = (text: string): unknown =>
+  text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
+
+const fromFlags = (flags: ConfigFlags): readonly Setting[] =>
+  Object.entries(flags)
+    .filter(([, value]) => value !== undefined)
+    .map(([path, value]) => ({ path, value, origin: `--${flagName(path)}` }));
+
+type Settings = Record<string, unknown>;
+
+function set(
+  settings: Settings,
+  { path, value, origin }: Setting,
+  origins: Map<string, string>,
+): void {
+  const names = path.split(".");
+  const last = names.pop() ?? "";
+  let at = settings;
+  for (const name of names) {
+    if (!isSettings(at[name])) at[name] = {};
+    at = at[name] as Settings;
+  }
+  at[last] = value;
+  origins.set(path, origin);
+}
+
+const isSettings = (value: unknown): value is Settings =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const flagName = (path: string): string =>
+  (path.split(".").at(-1) ?? "").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** One problem for each unknown key, else one for the issue. */
+function describeIssue(
+  issue: z.core.$ZodIssue,
+  origins: ReadonlyMap<string, string>,
+  fallback: string,
+): readonly string[] {
+  const path = issue.path.join(".");
+  if (issue.code === "unrecognized_keys") {
+    const known = knownKeys(issue.path).join(", ");
+    return issue.keys.map((key) => {
+      const full = [...issue.path, key].join(".");
+      return `${origins.get(full) ?? fallback}: "${full}" is no setting; there are ${known}`;
+    });
+  }
+  if (issue.code === "invalid_key") {
+    return issue.issues.map(({ message }) => `${fallback}: ${path}: ${message}`);
+  }
+  return [`${origins.get(path) ?? fallback}: ${path}: ${issue.message}`];
+}
+
+function knownKeys(path: readonly PropertyKey[]): readonly string[] {
+  let schema: unknown = configSchema;
+  for (const name of path) schema = childOf(unwrapped(schema), name);
+  const object = unwrapped(schema);
+  return object instanceof z.ZodObject ? Object.keys(object.shape) : [];
+}
+
+function childOf(schema: unknown, name: PropertyKey): unknown {
+  if (schema instanceof z.ZodObject) return schema.shape[String(name)];
+  return schema instanceof z.ZodArray ? schema.element : undefined;
+}
+
+function unwrapped(schema: unknown): unknown {
+  const isWrapped = schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault;
+  return isWrapped ? schema.unwrap() : schema;
+}
+
+function readYaml({ name, text }: ConfigFile): { value: Settings; problems: string[] } {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const problems = document.errors.map((error) => {
+    const { line, col } = lines.linePos(error.pos[0]);
+    return `${name}:${line}:${col}: ${error.message}`;
+  });
+  if (problems.length > 0) return { value: {}, problems };
+  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  if (isSettings(value)) return { value, problems };
+  if (value !== null) problems.push(`${name}: has to be a map of settings`);
+  return { value: {}, problems };
+}
+
+const DEFAULT_FILES = ["errand.yaml", "/etc/errand/errand.yaml"];
+
+/**
+ * The configuration of this process. `path` is --config; without it and ERRAND_CONFIG the first default file that
+ * exists is read, and none is needed. Throws UserError.
+ */
+export async function loadConfig(
+  flags: ConfigFlags,
+  { path, cwd = process.cwd() }: { readonly path?: string | undefined; readonly cwd?: string } = {},
+): Promise<Config> {
+  const environment = process.env;
+  const named = path ?? environment.ERRAND_CONFIG;
+  const file = named ? await readNamed(named) : await readFirst(DEFAULT_FILES, cwd);
+  return parseConfig({ flags, environment, file });
+}
+
+async function readNamed(path: string): Promise<ConfigFile> {
+  try {
+    return { name: path, text: await readFile(path, "utf8") };
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+const unreadable = (path: string, cause: unknown): UserError =>
+  new UserError(`reading the configuration ${path}`, "Check --config and ERRAND_CONFIG.", {
+    cause,
+  });
+
+async function readFirst(names: readonly string[], cwd: string): Promise<ConfigFile | undefined> {
+  for (const name of names) {
+    const path = name.startsWith("/") ? name : join(cwd, name);
+    try {
+      return { name, text: await readFile(path, "utf8") };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") continue;
+      throw unreadable(path, error);
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The SDK tells everybody on Node 20 that it will want 22 some day, on stderr, at each command. Our own lower bound is in
+ * package.json, so its word is taken away unless somebody asked for it.
+ */
+export function quietSdk(): void {
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
+}

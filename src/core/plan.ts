@@ -1,0 +1,214 @@
+/** The second half of a step: which jobs get an attempt now, and why the others do not. */
+import { CAPACITY_REST_MS, type Capacity, restOf } from "./capacity.ts";
+import {
+  type Batches,
+  findImage,
+  joinBatch,
+  LAUNCH_SIZE_MAX,
+  type Shape,
+  shapeOf,
+} from "./launches.ts";
+import { type Room, roomAfter } from "./limits.ts";
+import { describeNearMisses } from "./near-misses.ts";
+import type { Look } from "./observation.ts";
+import { type Choice, chooseOffers, type Offer } from "./offers.ts";
+import { type Attempt, attemptsOf, isLiving, type Refusal, type Run } from "./run.ts";
+import { jobStates } from "./states.ts";
+import type { Hold, JobState } from "./view.ts";
+import type { Job } from "./workflow.ts";
+
+/** Each further try of a job waits this much longer, up to ten times it. */
+export const RETRY_PAUSE_MS = 10_000;
+/** How long a job waits after EC2 said that a quota is full. */
+export const QUOTA_REST_MS = 60_000;
+
+/** A hold as this look sees it; since when is known to whoever saw the earlier looks. */
+export type HoldNow = Pick<Hold, "job" | "reason" | "detail"> & { readonly nextLookAt?: number };
+
+export type Plan = {
+  readonly run: Run;
+  readonly holds: readonly HoldNow[];
+  /** What this run left of the look's room and added to its batches, for the runs after it. */
+  readonly room: Room;
+  readonly batches: Batches;
+};
+
+export function plan(run: Run, look: Look): Plan {
+  if (run.cancel) return { run, holds: [], room: look.room, batches: look.batches };
+  const states = jobStates(run);
+  const opened: Attempt[] = [];
+  const holds: HoldNow[] = [];
+  const verdicts: Verdict[] = [];
+  let { room, batches } = look;
+  for (const job of run.jobs) {
+    if (!isWaiting(states.get(job.name))) continue;
+    const next = nextAttempt(run, job, states, { ...look, room, batches });
+    if (next.type === "hold") holds.push({ job: job.name, ...next.hold });
+    else if (next.type === "verdict") verdicts.push(verdictOf(job, next.reason, look));
+    else {
+      opened.push(next.attempt);
+      room = roomAfter(room, [next.attempt]);
+      batches = joinBatch(batches, next.shape).batches;
+    }
+  }
+  if (opened.length + verdicts.length === 0) return { run, holds, room, batches };
+  const planned = {
+    ...run,
+    attempts: [...run.attempts, ...opened],
+    verdicts: [...run.verdicts, ...verdicts],
+  };
+  return { run: planned, holds, room, batches };
+}
+
+type Verdict = Run["verdicts"][number];
+
+const isWaiting = (state: JobState | undefined): boolean => state === "waiting" || state === "lost";
+
+const verdictOf = (job: Job, reason: string, look: Look): Verdict => ({
+  job: job.name,
+  at: look.at,
+  reason,
+});
+
+type Next =
+  | { readonly type: "attempt"; readonly attempt: Attempt; readonly shape: Shape }
+  | { readonly type: "hold"; readonly hold: Omit<HoldNow, "job"> }
+  | { readonly type: "verdict"; readonly reason: string };
+
+function nextAttempt(run: Run, job: Job, states: ReadonlyMap<string, JobState>, look: Look): Next {
+  const unmet = job.needs.filter((need) => states.get(need) !== "succeeded");
+  if (unmet.length > 0) {
+    return { type: "hold", hold: { reason: "needs", detail: `waits for ${unmet.join(", ")}` } };
+  }
+  const tries = attemptsOf(run, job.name);
+  const pause = pauseOf(tries, look.at);
+  if (pause) return { type: "hold", hold: pause };
+
+  const choice = chooseOffers(job.resources, look.catalog, look.limits);
+  const cheapest = choice.offers[0];
+  if (!cheapest) return { type: "verdict", reason: describeNearMisses(choice) };
+  if (!findImage(cheapest, look.catalog)) {
+    const kind = `${job.resources.arch}${cheapest.gpus > 0 ? " with GPUs" : ""}`;
+    return { type: "verdict", reason: `no image for ${kind} is configured; set it under images` };
+  }
+  const impossible = beyondCeiling(choice, look);
+  if (impossible) return { type: "verdict", reason: impossible };
+
+  const refusals = run.refusals.filter((refusal) => refusal.job === job.name);
+  const usable = usableOffer(choice.offers, tries, { refusals, look });
+  if (!usable.offer) return waitForCapacity(refusals, usable.until, look);
+  return open(job, usable.offer, { number: tries.length + 1, refusals, look });
+}
+
+function pauseOf(tries: readonly Attempt[], at: number): Omit<HoldNow, "job"> | undefined {
+  const last = tries.at(-1);
+  if (!last) return undefined;
+  if (isLiving(last)) {
+    return { reason: "backing-off", detail: "its last machine is not gone yet" };
+  }
+  const resumesAt = (last.goneAt ?? 0) + RETRY_PAUSE_MS * Math.min(tries.length, 10);
+  if (resumesAt <= at) return undefined;
+  const detail = `try ${tries.length + 1} after ${last.outcome?.reason ?? "the last one"}`;
+  return { reason: "backing-off", detail, nextLookAt: resumesAt };
+}
+
+/** A ceiling below the smallest fitting type can never be met by waiting. */
+function beyondCeiling(choice: Choice, { limits }: Look): string | undefined {
+  const lowestUsd = Math.min(...choice.offers.map((offer) => offer.hourlyUsd));
+  if (lowestUsd > limits.hourlyUsdMax) {
+    const price = `$${lowestUsd.toFixed(2)} an hour`;
+    return `the cheapest fitting type costs ${price}, above hourlyUsdMax of $${limits.hourlyUsdMax}; raise hourlyUsdMax in the configuration, or ask for less`;
+  }
+  if (limits.instancesMax < 1) {
+    return "instancesMax is 0; raise it in the configuration to let any job run";
+  }
+  return undefined;
+}
+
+type Usable = { readonly offer?: Offer; readonly until: number };
+
+/** The first offer that is not at rest; after a lost machine, another zone is tried before the same. */
+function usableOffer(
+  offers: readonly Offer[],
+  tries: readonly Attempt[],
+  { refusals, look }: { refusals: readonly Refusal[]; look: Look },
+): Usable {
+  let until = Number.POSITIVE_INFINITY;
+  const awake = offers.filter((offer) => {
+    const restUntil = restUntilOf(offer, { refusals, capacity: look.capacity, at: look.at });
+    if (restUntil !== undefined) until = Math.min(until, restUntil);
+    return restUntil === undefined;
+  });
+  const first = awake[0];
+  const last = tries.at(-1);
+  const elsewhere =
+    first && last?.outcome?.type === "lost"
+      ? awake.find(
+          (offer) => offer.instanceType === first.instanceType && offer.zone !== last.offer.zone,
+        )
+      : undefined;
+  const offer = elsewhere ?? first;
+  return offer ? { offer, until } : { until };
+}
+
+function restUntilOf(
+  offer: Offer,
+  { refusals, capacity, at }: { refusals: readonly Refusal[]; capacity: Capacity; at: number },
+): number | undefined {
+  const rest = restOf(capacity, offer, at);
+  if (rest) return rest.until;
+  const refusal = refusals.find(
+    (each) => each.instanceType === offer.instanceType && each.zone === offer.zone,
+  );
+  if (!refusal) return undefined;
+  // Refused as one of several: half as many may well fit, so this one does not rest.
+  if (refusal.kind === "no-capacity" && refusal.size > 1) return undefined;
+  const restMs = refusal.kind === "quota" ? QUOTA_REST_MS : CAPACITY_REST_MS;
+  return refusal.lastAt + restMs > at ? refusal.lastAt + restMs : undefined;
+}
+
+function waitForCapacity(refusals: readonly Refusal[], until: number, look: Look): Next {
+  const last = refusals.toSorted((a, b) => b.lastAt - a.lastAt)[0];
+  const waitingSince = Math.min(look.at, ...refusals.map((refusal) => refusal.firstAt));
+  const answers = refusals.reduce((sum, refusal) => sum + refusal.count, 0);
+  const told = last
+    ? `${last.instanceType} in ${last.zone}: ${last.code || last.message} (${answers} refusals so far)`
+    : "every fitting type and zone was refused a moment ago";
+  if (look.at - waitingSince > look.limits.maxWaitMs) {
+    const hours = Math.round(look.limits.maxWaitMs / 360_000) / 10;
+    return { type: "verdict", reason: `no instance to be had for ${hours} hours; last ${told}` };
+  }
+  const reason = last?.kind === "quota" ? "quota" : "no-capacity";
+  return { type: "hold", hold: { reason, detail: told, nextLookAt: until } };
+}
+
+function open(
+  job: Job,
+  offer: Offer,
+  { number, refusals, look }: { number: number; refusals: readonly Refusal[]; look: Look },
+): Next {
+  const { room, limits, at } = look;
+  if (room.instances < 1) {
+    const detail = `instancesMax of ${limits.instancesMax} is reached`;
+    return { type: "hold", hold: { reason: "ceiling", detail } };
+  }
+  if (room.hourlyUsd < offer.hourlyUsd) {
+    const detail = `${offer.instanceType} at $${offer.hourlyUsd} an hour would exceed hourlyUsdMax of $${limits.hourlyUsdMax}`;
+    return { type: "hold", hold: { reason: "ceiling", detail } };
+  }
+  const shape = shapeOf(job, offer, sizeMaxOf(offer, refusals));
+  const { launch } = joinBatch(look.batches, shape);
+  const attempt = { job: job.name, number, offer, plannedAt: at, launch };
+  return { type: "attempt", attempt, shape };
+}
+
+/** A launch of many that found no capacity is tried again with half as many. */
+function sizeMaxOf(offer: Offer, refusals: readonly Refusal[]): number {
+  const refusal = refusals.find(
+    (each) =>
+      each.instanceType === offer.instanceType &&
+      each.zone === offer.zone &&
+      each.kind === "no-capacity",
+  );
+  return refusal ? Math.max(1, Math.floor(refusal.size / 2)) : LAUNCH_SIZE_MAX;
+}

@@ -1,0 +1,223 @@
+/** What people and programs see of a run: `status/<run>.json`, `errand runs --json` and `errand show --json`. */
+import { costUsd } from "./cost.ts";
+import { type Attempt, attemptsOf, type Run } from "./run.ts";
+import { attemptState, finishedAt, jobReason, jobStates, runState } from "./states.ts";
+import type { Job } from "./workflow.ts";
+
+export type RunState = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+export type JobState =
+  | "waiting"
+  | "starting"
+  | "running"
+  | "uploading"
+  | "succeeded"
+  | "failed"
+  | "timed-out"
+  | "cancelled"
+  | "skipped"
+  | "lost";
+
+export type AttemptState =
+  | "launching"
+  | "booting"
+  | "running"
+  | "uploading"
+  | "succeeded"
+  | "failed"
+  | "timed-out"
+  | "cancelled"
+  | "lost";
+
+/** One line of `errand runs --json`. Times are ISO 8601 in UTC, null when not reached. */
+export type RunSummary = {
+  readonly id: string;
+  readonly name: string;
+  readonly state: RunState;
+  readonly workflows: readonly string[];
+  readonly createdAt: string;
+  readonly finishedAt: string | null;
+  readonly costUsd: number;
+};
+
+/** `errand show --json`. */
+export type RunView = RunSummary & {
+  /** Why the drop never became jobs, one line each; empty otherwise. */
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+  readonly jobs: readonly JobView[];
+};
+
+export type JobView = {
+  readonly name: string;
+  readonly workflow: string;
+  readonly state: JobState;
+  /** One line; empty while all is well. */
+  readonly reason: string;
+  readonly holds: readonly Hold[];
+  /** Names of jobs. */
+  readonly dependsOn: readonly string[];
+  readonly attempts: readonly AttemptView[];
+  /** Of the last attempt that brought any. */
+  readonly artifacts: readonly ArtifactView[];
+  /** What the user should know, such as another Python used. */
+  readonly notes: readonly string[];
+};
+
+/** Why nothing is done for a job that could still run. */
+export type Hold = {
+  readonly job: string;
+  readonly reason:
+    | "needs"
+    | "backing-off"
+    | "no-capacity"
+    | "quota"
+    | "ceiling"
+    | "budget"
+    | "no-offer"
+    | "standby";
+  readonly detail: string;
+  /** ISO 8601. */
+  readonly since: string;
+  readonly nextLookAt: string | null;
+};
+
+export type AttemptView = {
+  readonly number: number;
+  readonly instanceId: string | null;
+  readonly instanceType: string;
+  readonly zone: string;
+  readonly hourlyUsd: number;
+  readonly costUsd: number;
+  readonly state: AttemptState;
+  readonly exitCode: number | null;
+  readonly reason: string;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  /** Milliseconds; null where not reached. */
+  readonly phases: Phases;
+};
+
+export type Phases = {
+  readonly [Phase in
+    | "queued"
+    | "api"
+    | "pending"
+    | "boot"
+    | "inputs"
+    | "setup"
+    | "run"
+    | "upload"
+    | "terminate"]: number | null;
+};
+
+export type ArtifactView = {
+  readonly path: string;
+  readonly bytes: number;
+  readonly files: number;
+};
+
+export type ViewOptions = {
+  /** Now, in milliseconds: what is under way has cost until here. */
+  readonly at: number;
+  readonly holds: readonly Hold[];
+};
+
+/** The view of a record. Pure: the same record, time and holds give the same view. */
+export function viewRun(run: Run, { at, holds }: ViewOptions): RunView {
+  const states = jobStates(run);
+  return {
+    ...summarizeRun(run, at),
+    problems: run.rejected ?? [],
+    warnings: run.warnings,
+    jobs: run.jobs.map((job) => viewJob(run, job, { at, states, holds })),
+  };
+}
+
+export function summarizeRun(run: Run, at: number): RunSummary {
+  const finished = finishedAt(run);
+  return {
+    id: run.id,
+    name: run.name,
+    state: runState(run),
+    workflows: run.workflows,
+    createdAt: isoOf(run.createdAt),
+    finishedAt: finished === undefined ? null : isoOf(finished),
+    costUsd: roundUsd(run.attempts.reduce((sum, attempt) => sum + costUsd(attempt, at), 0)),
+  };
+}
+
+function viewJob(
+  run: Run,
+  job: Job,
+  { at, states, holds }: ViewOptions & { readonly states: ReadonlyMap<string, JobState> },
+): JobView {
+  const tries = attemptsOf(run, job.name);
+  const brought = tries.findLast((attempt) => attempt.finished)?.finished;
+  return {
+    name: job.name,
+    workflow: job.workflow,
+    state: states.get(job.name) ?? "waiting",
+    reason: jobReason(run, job, states),
+    holds: holds.filter((hold) => hold.job === job.name),
+    dependsOn: job.needs,
+    attempts: tries.map((attempt) => viewAttempt(run, job, attempt, at)),
+    artifacts: brought?.artifacts ?? [],
+    notes: brought?.notes ?? [],
+  };
+}
+
+function viewAttempt(run: Run, job: Job, attempt: Attempt, at: number): AttemptView {
+  const { offer, outcome, ran, started } = attempt;
+  return {
+    number: attempt.number,
+    instanceId: attempt.answer?.instanceId ?? null,
+    instanceType: offer.instanceType,
+    zone: offer.zone,
+    hourlyUsd: offer.hourlyUsd,
+    costUsd: roundUsd(costUsd(attempt, at)),
+    state: attemptState(attempt),
+    exitCode: ran?.exitCode ?? null,
+    reason: outcome?.reason ?? "",
+    startedAt: started ? isoOf(started.at) : null,
+    endedAt: outcome ? isoOf(outcome.at) : null,
+    phases: phasesOf(run, job, attempt),
+  };
+}
+
+/** From the daemon's clock, but for what only the runner can time: boot, inputs, setup, run, upload. */
+function phasesOf(run: Run, job: Job, attempt: Attempt): Phases {
+  const { plannedAt, answer, started, finished, outcome, goneAt } = attempt;
+  const boot = started?.bootMs ?? null;
+  const sinceAnswer = answer && started ? started.at - answer.at : null;
+  return {
+    queued: plannedAt - readyAt(run, job, attempt),
+    api: answer ? answer.at - plannedAt : null,
+    pending: sinceAnswer === null || boot === null ? null : Math.max(0, sinceAnswer - boot),
+    boot,
+    inputs: finished?.phases.inputs ?? null,
+    setup: finished?.phases.setup ?? null,
+    run: finished?.phases.run ?? null,
+    upload: finished?.phases.upload ?? null,
+    terminate: outcome && goneAt !== undefined ? goneAt - outcome.at : null,
+  };
+}
+
+/** When all that an attempt waits for was there: its run, the jobs it needs, the end of the try before. */
+function readyAt(run: Run, job: Job, attempt: Attempt): number {
+  const needed = run.attempts.filter((each) => job.needs.includes(each.job));
+  const before = run.attempts.filter(
+    (each) => each.job === job.name && each.number < attempt.number,
+  );
+  return Math.max(
+    run.createdAt,
+    ...needed.map((each) => each.outcome?.at ?? 0),
+    ...before.map((each) => each.goneAt ?? 0),
+  );
+}
+
+const roundUsd = (usd: number): number => Math.round(usd * 1e6) / 1e6;
+
+/** Pure, although it says Date: it formats the time it is given. */
+// biome-ignore lint/style/noRestrictedGlobals: no clock is read here.
+const isoOf = (at: number): string => new Date(at).toISOString();

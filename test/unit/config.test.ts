@@ -1,0 +1,143 @@
+import { expect, test } from "vitest";
+import { loadConfig, parseConfig } from "../../src/config.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { UserError } from "../../src/errors.ts";
+import { makeDirectory } from "../support/directory.ts";
+
+const file = (text: string) => ({ name: "errand.yaml", text });
+const PLAIN = "region: eu-west-1\nbucket: errand-file\n";
+
+const problemsOf = (sources: Parameters<typeof parseConfig>[0]): string => {
+  try {
+    parseConfig(sources);
+  } catch (error) {
+    if (error instanceof UserError) return error.message;
+    throw error;
+  }
+  throw new Error("the configuration was taken");
+};
+
+test("region and bucket are enough, all else has a default", () => {
+  expect(parseConfig({ file: file(PLAIN) })).toEqual({
+    region: "eu-west-1",
+    bucket: "errand-file",
+    subnets: [],
+    securityGroupIds: [],
+    instanceProfile: "errand-instance",
+    images: {},
+    instanceTags: {},
+    limits: DEFAULT_LIMITS,
+    logLevel: "info",
+    logFormat: "json",
+    allowsHostPython: false,
+    every: { logMs: 2_000, heartbeatMs: 30_000, syncMs: 60_000, stopMs: 5_000 },
+  });
+});
+
+test("a flag wins over the environment, the environment over the file", () => {
+  const environment = { ERRAND_BUCKET: "errand-env", AWS_REGION: "us-east-2" };
+  const all = parseConfig({
+    flags: { bucket: "errand-flag" },
+    environment,
+    file: file(`${PLAIN}queueUrl: https://sqs.eu-west-1.amazonaws.com/1/q\n`),
+  });
+  expect([all.bucket, all.region, all.queueUrl]).toEqual([
+    "errand-flag",
+    "us-east-2",
+    "https://sqs.eu-west-1.amazonaws.com/1/q",
+  ]);
+});
+
+test("AWS_REGION wins over AWS_DEFAULT_REGION, and an empty variable is none", () => {
+  const config = parseConfig({
+    environment: { AWS_REGION: "us-east-2", AWS_DEFAULT_REGION: "us-west-1", ERRAND_BUCKET: "" },
+    file: file(PLAIN),
+  });
+  expect([config.region, config.bucket]).toEqual(["us-east-2", "errand-file"]);
+});
+
+test("one limit is set and the others keep their defaults", () => {
+  const config = parseConfig({
+    environment: { ERRAND_INSTANCES_MAX: "0", ERRAND_HOURLY_USD_MAX: "2.5" },
+    file: file(`${PLAIN}limits: { jobsMax: 5 }\n`),
+  });
+  expect(config.limits).toEqual({
+    ...DEFAULT_LIMITS,
+    instancesMax: 0,
+    hourlyUsdMax: 2.5,
+    jobsMax: 5,
+  });
+});
+
+test("a bucket of digits is a name", () => {
+  const environment = { ERRAND_BUCKET: "1234567", AWS_REGION: "us-east-1" };
+  expect(parseConfig({ environment }).bucket).toBe("1234567");
+});
+
+test("an endpoint loses the slash at its end", () => {
+  const environment = { AWS_ENDPOINT_URL: "http://127.0.0.1:4577/" };
+  expect(parseConfig({ environment, file: file(PLAIN) }).endpoint).toBe("http://127.0.0.1:4577");
+});
+
+test("all problems are told at once, each with the place it comes from", () => {
+  const text = `
+buckett: x
+region: mars
+limits: { instancesMax: many, maxJobs: 3 }
+subnets: [{ zone: us-east-1a }]
+instanceTags: { "a b": x, "errand:run": y }
+`;
+  const message = problemsOf({
+    flags: { logLevel: "loud" },
+    environment: { ERRAND_HOURLY_USD_MAX: "lots", AWS_ENDPOINT_URL: "ftp://x" },
+    file: file(text),
+  });
+  const lines = message.split("\n");
+  expect(lines[0]).toBe("the configuration has 11 problems:");
+  expect(lines).toContain("errand.yaml: region: is no region; one looks like us-east-1");
+  expect(lines).toContain(
+    "errand.yaml: bucket: is missing; set it here, by --bucket or ERRAND_BUCKET",
+  );
+  expect(lines).toContain("AWS_ENDPOINT_URL: endpoint: is no http or https URL");
+  expect(lines.find((line) => line.startsWith("--log-level: logLevel: "))).toContain('"debug"');
+  expect(lines.find((line) => line.startsWith("ERRAND_HOURLY_USD_MAX: "))).toContain("number");
+  expect(lines.find((line) => line.includes("limits.instancesMax: "))).toMatch(/^errand.yaml: /);
+  expect(lines.find((line) => line.includes('"limits.maxJobs" is no setting'))).toContain(
+    "jobsMax",
+  );
+  expect(lines.find((line) => line.includes('"buckett" is no setting'))).toContain("bucket, ");
+  expect(lines.find((line) => line.includes("subnets.0.subnetId: "))).toBeDefined();
+  expect(lines.find((line) => line.includes("instanceTags.a b: "))).toContain("letters, digits");
+  expect(lines.find((line) => line.includes("instanceTags.errand:run: "))).toContain("itself");
+});
+
+test("YAML that cannot be read is told with line and column", () => {
+  expect(
+    problemsOf({ file: file("region: eu-west-1\nregion: eu-west-2\nbucket: errand\n") }),
+  ).toMatch(/errand\.yaml:2:1: .*unique/);
+});
+
+test("a file that is no map is refused", () => {
+  expect(problemsOf({ file: file("- a\n") })).toContain("errand.yaml: has to be a map of settings");
+});
+
+test("an empty file is a file", () => {
+  const environment = { AWS_REGION: "us-east-1", ERRAND_BUCKET: "errand" };
+  expect(parseConfig({ environment, file: file("# nothing yet\n") }).bucket).toBe("errand");
+});
+
+test("errand.yaml of the working directory is read, and --config instead of it", async () => {
+  const cwd = await makeDirectory({
+    "errand.yaml": PLAIN,
+    "other.yaml": "region: eu-west-1\nbucket: errand-other\n",
+  });
+  const flags = { region: "us-east-1" };
+  expect((await loadConfig(flags, { cwd })).bucket).toBe("errand-file");
+  expect((await loadConfig(flags, { cwd, path: `${cwd}/other.yaml` })).bucket).toBe("errand-other");
+});
+
+test("a file that was named and is not there is an error that names it", async () => {
+  await expect(loadConfig({}, { path: "/nowhere/errand.yaml" })).rejects.toThrow(
+    "reading the configuration /nowhere/errand.yaml",
+  );
+});

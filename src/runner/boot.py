@@ -1,0 +1,332 @@
+# The first Python on a rented machine, carried in the user-data itself: instance metadata, the S3 client, and the download
+# of the runner, which is too large to travel along. The runner imports the client from here, so there is one.
+# Python 3.9 and newer, the standard library alone. Full-line comments are left out on the way, so there are no docstrings.
+import base64
+import calendar
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.parse
+import zlib
+
+BLOCK_BYTES = 1 << 20
+# Anything larger goes up in parts of at least this size; a part is held in memory, so that a repeat sends the same bytes.
+PART_BYTES = 16 << 20
+PARTS_MAX = 10_000
+# No order, no credentials, or 403 for as long as this: nobody wants this machine.
+GIVE_UP_S = 300
+# Stands in the kept script between what travels in user-data and the runner.
+MARK = b"\n:RUNNER\n"
+
+
+class S3Error(Exception):
+    def __init__(self, what, status, code):
+        super().__init__(f"{what}: {code}" + (f" (HTTP {status})" if status else ""))
+        self.status = status
+        self.code = code
+
+
+class Metadata:
+    # IMDSv2. Its token lives six hours and is asked for again when it is refused.
+    def __init__(self, base):
+        self.base = urllib.parse.urlsplit(base)
+        self.token = ""
+
+    def ask(self, method, path, headers):
+        connection = http.client.HTTPConnection(self.base.hostname, self.base.port or 80, timeout=5)
+        try:
+            connection.request(method, self.base.path.rstrip("/") + path, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def read(self, path):
+        for _ in range(2):
+            status, text = self.ask("GET", "/latest/meta-data/" + path, {"x-aws-ec2-metadata-token": self.token})
+            if status != 401:
+                break
+            ttl = {"x-aws-ec2-metadata-token-ttl-seconds": "21600"}
+            self.token = self.ask("PUT", "/latest/api/token", ttl)[1]
+        if status != 200:
+            raise OSError(f"instance metadata {path}: HTTP {status}")
+        return text.strip()
+
+    def credentials(self):
+        folder = "iam/security-credentials/"
+        found = json.loads(self.read(folder + self.read(folder).splitlines()[0]))
+        expires = calendar.timegm(time.strptime(found["Expiration"][:19], "%Y-%m-%dT%H:%M:%S"))
+        return found["AccessKeyId"], found["SecretAccessKey"], found["Token"], expires
+
+
+def hmac_sha256(key, text):
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def sha256_hex(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+# Signature Version 4. `path` is already encoded; header names are in lower case; all of them are signed.
+def sign(credentials, region, method, path, query, headers, at):
+    identity, secret = credentials
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    headers = {**headers, "x-amz-date": stamp}
+    names = ";".join(sorted(headers))
+    lines = [method, path, query_string(query)]
+    lines += [f"{name}:{headers[name].strip()}" for name in sorted(headers)]
+    lines += ["", names, headers["x-amz-content-sha256"]]
+    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, sha256_hex("\n".join(lines).encode())])
+    key = ("AWS4" + secret).encode()
+    for part in scope.split("/"):
+        key = hmac_sha256(key, part)
+    signature = hmac_sha256(key, text).hex()
+    return {
+        **headers,
+        "authorization": f"AWS4-HMAC-SHA256 Credential={identity}/{scope},SignedHeaders={names},Signature={signature}",
+    }
+
+
+def encode(text):
+    return urllib.parse.quote(text, safe="-_.~")
+
+
+def query_string(query):
+    return "&".join(f"{encode(name)}={encode(query[name])}" for name in sorted(query))
+
+
+class S3:
+    # One bucket. Each thread keeps a connection of its own. Everything is repeated until `until` (time.monotonic),
+    # but refusals are not believed before GIVE_UP_S and not after.
+    def __init__(self, bucket, region, endpoint, credentials):
+        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        own_host = not endpoint and "." not in bucket
+        host = f"{bucket}.s3.{region}.{domain}" if own_host else f"s3.{region}.{domain}"
+        self.endpoint = urllib.parse.urlsplit(endpoint or "https://" + host)
+        self.root = "/" if own_host else f"/{bucket}/"
+        self.region = region
+        self.read_credentials = credentials
+        self.credentials = None
+        self.lock = threading.Lock()
+        self.local = threading.local()
+        # Seconds by which S3's clock is ahead of ours.
+        self.skew = 0.0
+
+    def current_credentials(self):
+        with self.lock:
+            if self.credentials is None or self.credentials[3] - time.time() < 300:
+                self.credentials = self.read_credentials()
+            return self.credentials
+
+    def connect(self):
+        kind = http.client.HTTPSConnection if self.endpoint.scheme == "https" else http.client.HTTPConnection
+        self.local.connection = kind(self.endpoint.hostname, self.endpoint.port, timeout=30)
+
+    def drop(self):
+        connection = getattr(self.local, "connection", None)
+        self.local.connection = None
+        if connection:
+            connection.close()
+
+    def once(self, method, key, query, headers, body):
+        identity, secret, token, _ = self.current_credentials()
+        path = self.root + urllib.parse.quote(key, safe="-_.~/")
+        headers = {**headers, "host": self.endpoint.netloc, "x-amz-content-sha256": sha256_hex(body)}
+        if token:
+            headers["x-amz-security-token"] = token
+        at = time.time() + self.skew
+        headers = sign((identity, secret), self.region, method, path, query, headers, at)
+        target = path + ("?" + query_string(query) if query else "")
+        if method in ("PUT", "POST"):
+            headers["content-length"] = str(len(body))
+        kept = getattr(self.local, "connection", None) is not None
+        while True:
+            if not kept:
+                self.connect()
+            try:
+                self.local.connection.request(method, target, body or None, headers)
+                return self.local.connection.getresponse()
+            except (ConnectionError, http.client.BadStatusLine):
+                # A kept connection may have been closed by the other side long ago: that says nothing yet.
+                self.drop()
+                if not kept:
+                    raise
+                kept = False
+
+    # Returns the response with its body unread. `ok` names the statuses that are answers.
+    def open(self, method, key, query=None, headers=None, body=b"", until=0.0, ok=(200,)):
+        what = f"{method} {key}"
+        pause = 0.2
+        refused_at = None
+        while True:
+            try:
+                response = self.once(method, key, query or {}, headers or {}, body)
+                if response.status in ok:
+                    return response
+                error = self.error(what, response)
+            except (OSError, http.client.HTTPException) as cause:
+                self.drop()
+                error = S3Error(what, 0, str(cause) or type(cause).__name__)
+            now = time.monotonic()
+            if error.status == 403 or error.code in ("ExpiredToken", "InvalidToken"):
+                self.credentials = None
+                refused_at = refused_at or now
+                if now - refused_at >= GIVE_UP_S:
+                    raise error
+            elif error.code != "RequestTimeout" and error.status in range(300, 500) and error.status not in (408, 409, 429):
+                raise error
+            if now >= until:
+                raise error
+            time.sleep(max(0.0, min(pause * random.uniform(0.5, 1.5), until - now)))
+            pause = min(pause * 2, 20)
+
+    def error(self, what, response):
+        body = response.read()
+        code = re.search(rb"<Code>([^<]*)", body)
+        if response.status == 403 and response.getheader("date"):
+            there = time.strptime(response.getheader("date"), "%a, %d %b %Y %H:%M:%S %Z")
+            self.skew = calendar.timegm(there) - time.time()
+        return S3Error(what, response.status, code.group(1).decode() if code else response.reason)
+
+    def get(self, key, until):
+        return self.open("GET", key, until=until).read()
+
+    # Streams an object into a file. A broken transfer goes on where it stopped, in the same version. Returns its sha256.
+    def download(self, key, file, until, check):
+        digest, done, etag = hashlib.sha256(), 0, ""
+        while True:
+            headers = {"range": f"bytes={done}-", "if-match": etag} if done else {}
+            response = self.open("GET", key, headers=headers, until=until, ok=(200, 206))
+            etag = response.getheader("etag") or ""
+            total = done + int(response.getheader("content-length") or 0)
+            while True:
+                check()
+                try:
+                    block = response.read(BLOCK_BYTES)
+                except (OSError, http.client.HTTPException):
+                    break
+                if not block:
+                    break
+                file.write(block)
+                digest.update(block)
+                done += len(block)
+            if done == total:
+                return digest.hexdigest()
+            self.drop()
+            if time.monotonic() >= until:
+                raise S3Error("GET " + key, 0, "the transfer broke off")
+            time.sleep(0.2)
+
+    def put(self, key, body, until, headers=None):
+        return self.open("PUT", key, headers=headers, body=body, until=until).read()
+
+    # Uploads a region of an open file. Returns the sha256 and the number of the bytes that were sent.
+    def upload(self, key, descriptor, start, size, until):
+        if size <= PART_BYTES:
+            body = read_region(descriptor, start, size)
+            self.put(key, body, until)
+            return sha256_hex(body), len(body)
+        answer = self.open("POST", key, {"uploads": ""}, until=until).read()
+        upload = {"uploadId": re.search(rb"<UploadId>([^<]+)", answer).group(1).decode()}
+        try:
+            return self.upload_parts(key, upload, (descriptor, start, size), until)
+        except BaseException:
+            try:
+                self.open("DELETE", key, upload, ok=(204, 404))
+            except S3Error:
+                pass
+            raise
+
+    def upload_parts(self, key, upload, region, until):
+        descriptor, start, size = region
+        step = max(PART_BYTES, -(-size // PARTS_MAX))
+        digest, parts, sent = hashlib.sha256(), "", 0
+        while sent < size:
+            body = read_region(descriptor, start + sent, min(step, size - sent))
+            if not body and sent:
+                break
+            number = sent // step + 1
+            response = self.open("PUT", key, {**upload, "partNumber": str(number)}, body=body, until=until)
+            response.read()
+            parts += f"<Part><PartNumber>{number}</PartNumber><ETag>{response.getheader('etag')}</ETag></Part>"
+            digest.update(body)
+            sent += len(body)
+            if len(body) < step:
+                break
+        body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        # S3 may answer 200 and tell of an error in the body.
+        answer = self.open("POST", key, upload, body=body, until=until).read()
+        if b"<Error>" in answer:
+            raise S3Error("completing " + key, 200, "the upload was not completed")
+        return digest.hexdigest(), sent
+
+
+# What the region holds, or less where the file has become shorter.
+def read_region(descriptor, start, size):
+    blocks = []
+    while size > 0:
+        block = os.pread(descriptor, size, start)
+        if not block:
+            break
+        blocks.append(block)
+        start += len(block)
+        size -= len(block)
+    return b"".join(blocks)
+
+
+# Repeats until it succeeds, or until GIVE_UP_S have passed and the machine has no reason to be.
+def insist(action):
+    until = time.monotonic() + GIVE_UP_S
+    while True:
+        try:
+            return action()
+        except (S3Error, OSError, http.client.HTTPException, ValueError, IndexError):
+            if time.monotonic() >= until:
+                raise
+            time.sleep(min(5, GIVE_UP_S / 20) * random.uniform(0.5, 1.5))
+
+
+def power_off():
+    for words in (["shutdown", "-P", "now"], ["poweroff"]):
+        try:
+            if subprocess.run(words, check=False).returncode == 0:
+                return
+        except OSError as cause:
+            print(f"errand: {cause}", flush=True)
+
+
+# The script is kept in the bucket by its sha256, which the user-data names: no other runner can take its place.
+def fetch_runner(s3, sha256, path):
+    script = insist(lambda: s3.get("tools/bootstrap/" + sha256, 0.0))
+    if sha256_hex(script) != sha256:
+        raise ValueError("the runner in the bucket is not the one that was asked for")
+    with open(path, "wb") as file:
+        file.write(zlib.decompress(base64.b85decode(script.split(MARK)[1].strip())))
+
+
+def main(base, mode, cap, bucket, region, endpoint, token, script):
+    try:
+        os.umask(0o022)
+        service = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
+        metadata = Metadata(service)
+        s3 = S3(bucket, region, endpoint, metadata.credentials)
+        fetch_runner(s3, script, os.path.join(base, "runner.py"))
+        import runner
+
+        runner.run(runner.Host(base, mode, cap), metadata, s3, token)
+    except BaseException:
+        traceback.print_exc()
+    power_off()
+    sys.stdout.flush()
+    # Without waiting for threads that a dead connection may hold.
+    os._exit(0)

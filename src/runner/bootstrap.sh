@@ -1,0 +1,71 @@
+# What the user-data runs, below its header of assignments. It bounds what the machine can cost, then starts boot.py, which
+# travels at the end of this script and brings the runner. On EC2 that is a systemd unit of its own, so that the boot goes on; on
+# the local cloud, which sets AWS_EC2_METADATA_SERVICE_ENDPOINT, it takes the place of this shell.
+# Bash 3.2 and Python 3.9 are enough. Lines that begin with a # are left out of the user-data.
+set -u
+umask 022
+boot_cap_s=900
+
+power_off() {
+  echo "errand: $1: powering off"
+  shutdown -P now || poweroff
+  exit 1
+}
+
+# Billing ends at power-off alone, so the first act is a cap: power off unless an order is claimed in time.
+if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ] && [ -z "${AWS_EC2_METADATA_SERVICE_ENDPOINT:-}" ]; then
+  mode=machine base=/var/lib/errand cap=errand-boot-cap
+  shutdown=$(command -v shutdown) || power_off "no shutdown on PATH"
+  systemd-run --quiet --unit=$cap --on-active=$boot_cap_s --timer-property=AccuracySec=1s "$shutdown" -P now ||
+    power_off "the boot cap cannot be set"
+  mkdir -p $base /run/errand
+  # User-data runs once: at any later boot nobody would be there to power off. /run is empty then.
+  cat >/etc/systemd/system/errand-later-boot.service <<UNIT
+[Unit]
+Description=Power off a machine that has had its one boot
+ConditionPathExists=!/run/errand
+[Service]
+Type=oneshot
+ExecStart=$shutdown -P now
+[Install]
+WantedBy=multi-user.target
+UNIT
+  systemctl --quiet enable errand-later-boot.service || power_off "later boots cannot be capped"
+else
+  mode=local
+  # In a process group of its own, by which the runner cancels it.
+  set -m
+  (sleep $boot_cap_s && { shutdown -P now || poweroff; }) </dev/null >/dev/null 2>&1 &
+  cap=$!
+  set +m
+  base=$(mktemp -d "${TMPDIR:-/tmp}/errand.XXXXXX") || power_off "no room for temporary files"
+fi
+: >"$base/boot"
+
+python=$(command -v python3) || power_off "no python3 on this image"
+cat >"$base/payload" <<'PAYLOAD'
+@PAYLOAD@
+PAYLOAD
+load='
+import base64, os, sys, traceback, zlib
+base = sys.argv[1]
+try:
+    if sys.version_info < (3, 9):
+        raise SystemExit("errand: python3 is older than 3.9: powering off")
+    with open(base + "/payload", "rb") as file:
+        source = zlib.decompress(base64.b85decode(file.read().strip()))
+    with open(base + "/boot.py", "wb") as file:
+        file.write(source)
+    sys.path.insert(0, base)
+    import boot
+    boot.main(*sys.argv[1:])
+except BaseException:
+    traceback.print_exc()
+    os.system("shutdown -P now || poweroff")
+'
+set -- "$python" -c "$load" "$base" $mode "$cap" "$ERRAND_BUCKET" "$ERRAND_REGION" "$ERRAND_ENDPOINT" "$ERRAND_TOKEN" "$ERRAND_SCRIPT"
+[ $mode = local ] && exec "$@"
+systemd-run --quiet --collect --unit=errand-runner --property=OOMScoreAdjust=-1000 --property=KillMode=mixed \
+  --property=StandardOutput=journal+console --property=StandardError=journal+console \
+  --property=After=network-online.target "--property=ExecStopPost=$shutdown -P now" "$@" ||
+  power_off "the runner cannot be started"

@@ -1,0 +1,1283 @@
+# The runner: the program on a rented machine that carries out one order. It claims the order, lays out the bundle and
+# the inputs, runs the job's command, ships its log and artifacts to S3 while it runs, reports, and powers the machine off.
+# docs/formats.md is its contract with the daemon. Python 3.9 and newer with the standard library alone, because it runs on images
+# that have nothing else. boot.py brings it and calls run(); `runner.py fetch URL OUTPUT SHA256` is the command of a curl job,
+# run as the job's user.
+import base64
+import concurrent.futures
+import glob
+import hashlib
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import traceback
+
+import boot
+from boot import BLOCK_BYTES, S3Error, insist, read_region
+
+FORMAT = 1
+CHUNK_BYTES = 4 << 20
+TRANSFERS = 8
+# The daemon waits ten minutes beyond the limits before it terminates; the machine ends itself before that.
+MARGIN_S = 300
+# Kept free so that a full disk cannot keep the last lines from being written.
+RESERVE_BYTES = 4 << 20
+JOB_USER = "errand-job"
+SHUT_DOWN = "the machine was shut down"
+# What the curl provider has not finished is no artifact yet.
+PARTIAL = b".errand-part"
+
+
+class Failed(Exception):
+    # The job cannot go on, for a reason the user can understand.
+    pass
+
+
+class Stopped(Exception):
+    # Somebody wants the job to end: "cancelled", "deadline" (both from the stop object) or "shutdown".
+    pass
+
+
+# ---- the log -------------------------------------------------------------------------------------
+
+
+class Log:
+    # One file for the job's stdout and stderr, in order, and our own lines; shipped in chunks of whole lines.
+    def __init__(self, path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.writer = os.open(path, flags, 0o600)
+        self.reader = os.open(path, os.O_RDONLY)
+        self.lock = threading.Lock()
+        self.sent = 0
+        self.next_line = 1
+        self.searched = 0
+        # A chunk whose upload did not succeed: it is sent again as it was, for its key may hold it already.
+        self.pending = None
+
+    def size(self):
+        return os.fstat(self.reader).st_size
+
+    def say(self, text):
+        size = self.size()
+        lines = "".join(f"errand: {line}\n" for line in text.split("\n"))
+        broken = size > 0 and os.pread(self.reader, 1, size - 1) != b"\n"
+        try:
+            os.write(self.writer, (("\n" if broken else "") + lines).encode("utf-8", "backslashreplace"))
+        except OSError:
+            # The disk is full. The report says so too.
+            pass
+
+    # The text from an offset on, at most its last 8 KiB.
+    def tail(self, start):
+        size = self.size()
+        start = max(start, size - 8192)
+        return read_region(self.reader, start, size - start).decode("utf-8", "replace")
+
+    # (start, bytes, lines) of what can be shipped next.
+    def next_chunk(self, final):
+        size = self.size()
+        block = read_region(self.reader, self.sent, min(CHUNK_BYTES, size - self.sent))
+        whole = block.rfind(b"\n") + 1
+        if whole:
+            return self.sent, whole, block.count(b"\n")
+        if len(block) == CHUNK_BYTES:
+            # One line longer than a chunk: it is shipped alone, once it has ended.
+            self.searched = max(self.searched, self.sent)
+            while self.searched < size:
+                block = read_region(self.reader, self.searched, min(BLOCK_BYTES, size - self.searched))
+                end = block.find(b"\n")
+                if end >= 0:
+                    return self.sent, self.searched + end + 1 - self.sent, 1
+                self.searched += len(block)
+        return (self.sent, size - self.sent, 1) if final and size > self.sent else None
+
+    # Uploads all that is there; without `final`, whole lines only.
+    def ship(self, s3, prefix, until, final=False):
+        with self.lock:
+            while True:
+                self.pending = self.pending or self.next_chunk(final)
+                if not self.pending:
+                    return
+                start, size, lines = self.pending
+                s3.upload(f"{prefix}log/{self.next_line:010d}", self.reader, start, size, until)
+                self.sent, self.next_line, self.pending = start + size, self.next_line + lines, None
+
+    def lines(self):
+        return self.next_line - 1
+
+
+# ---- files that come ------------------------------------------------------------------------------
+
+
+class Tree:
+    # Lays files below a folder. Whatever the names and links say, nothing is written outside of it.
+    def __init__(self, root):
+        self.root = os.fsencode(root)
+        # Applied last, so that a folder without write permission can be filled.
+        self.folder_modes = {}
+        self.overwritten = []
+
+    # The place of a name, its parents being real folders. What was there, if anything but a folder, is gone.
+    def place(self, name, is_folder=False):
+        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+        if name.startswith(b"/") or b".." in parts or b"\0" in name:
+            raise Failed(f"the name {show(name)} points out of the working directory")
+        path = self.root
+        for part in parts if is_folder else parts[:-1]:
+            path = os.path.join(path, part)
+            if os.path.islink(path) or not os.path.isdir(path):
+                self.clear(path)
+                os.mkdir(path, 0o755)
+            elif not os.access(path, os.W_OK):
+                os.chmod(path, 0o755)
+        if not is_folder:
+            path = os.path.join(path, parts[-1])
+            self.clear(path)
+        return path
+
+    def clear(self, path):
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.remove(path)
+        else:
+            return
+        self.overwritten.append(os.path.relpath(path, self.root))
+
+    def folder(self, name, mode):
+        self.folder_modes[self.place(name, True)] = mode
+
+    # `write` fills the open file.
+    def file(self, name, mode, write):
+        path = self.place(name)
+        with open(path, "wb") as file:
+            write(file)
+            os.fchmod(file.fileno(), mode)
+
+    def link(self, name, target):
+        end = os.path.normpath(os.path.join(os.path.dirname(name), target))
+        if target.startswith(b"/") or end == b".." or end.startswith(b"../"):
+            raise Failed(f"the link {show(name)} points out of the working directory")
+        os.symlink(target, self.place(name))
+
+    # A second name of a file that is there already.
+    def hard_link(self, name, target):
+        source = os.path.realpath(os.path.join(self.root, target))
+        if not source.startswith(os.path.realpath(self.root) + b"/") or not os.path.isfile(source):
+            raise Failed(f"the link {show(name)} points out of the bundle")
+        path = self.place(name)
+        os.link(source, path)
+
+    def finish(self):
+        for path in sorted(self.folder_modes, reverse=True):
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.chmod(path, self.folder_modes[path])
+
+
+def show(name):
+    return os.fsdecode(name).encode("utf-8", "backslashreplace").decode()
+
+
+def unpack(path, tree):
+    try:
+        if path.endswith(".zip"):
+            unpack_zip(path, tree)
+        else:
+            unpack_tar(path, tree)
+    except (tarfile.TarError, EOFError, ValueError) as cause:
+        raise Failed(f"the bundle cannot be unpacked: {cause}") from cause
+
+
+def unpack_tar(path, tree):
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            name, target = os.fsencode(member.name), os.fsencode(member.linkname)
+            if member.isdir():
+                tree.folder(name, member.mode & 0o777)
+            elif member.isreg():
+                content = archive.extractfile(member)
+                tree.file(name, member.mode & 0o777, lambda file: shutil.copyfileobj(content, file, BLOCK_BYTES))
+            elif member.issym():
+                tree.link(name, target)
+            elif member.islnk():
+                tree.hard_link(name, target)
+            else:
+                raise Failed(f"the bundle holds {show(name)}, which is no file, folder or link")
+
+
+def unpack_zip(path, tree):
+    import zipfile
+
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as cause:
+        raise Failed(f"the bundle cannot be unpacked: {cause}") from cause
+    with archive:
+        for member in archive.infolist():
+            name, mode = os.fsencode(member.filename), member.external_attr >> 16
+            if member.is_dir():
+                tree.folder(name, mode & 0o777 or 0o755)
+            elif stat.S_ISLNK(mode):
+                tree.link(name, archive.read(member))
+            else:
+                with archive.open(member) as content:
+                    tree.file(name, mode & 0o777 or 0o644, lambda file: shutil.copyfileobj(content, file, BLOCK_BYTES))
+
+
+# Artifacts of another job, at the same relative path. What is already there gives way. Returns the number of files.
+def lay_input(s3, source, tree, until, check):
+    manifest = json.loads(s3.get(source["manifest"], until))
+    if manifest.get("format") != FORMAT:
+        raise Failed(f"input {source['from']} has a manifest of unknown format")
+
+    def fetch(entry, path):
+        key = source["prefix"] + entry.get("key", entry["path"])
+        with open(path, "wb") as file:
+            found = s3.download(key, file, until, check)
+            os.fchmod(file.fileno(), entry["mode"] & 0o777)
+        if found != entry["sha256"]:
+            raise Failed(f"input {source['from']}: {show(os.fsencode(entry['path']))} is not what was uploaded (sha256)")
+
+    files = 0
+    with concurrent.futures.ThreadPoolExecutor(TRANSFERS) as pool:
+        transfers = []
+        for entry in manifest["entries"]:
+            name = os.fsencode(entry["path"])
+            if entry["type"] == "directory":
+                tree.folder(name, entry["mode"] & 0o777)
+            elif entry["type"] == "link":
+                tree.link(name, os.fsencode(entry["target"]))
+            else:
+                files += 1
+                transfers.append(pool.submit(fetch, entry, tree.place(name)))
+        finish_all(transfers)
+    return files
+
+
+# Waits for all; the first error cancels those that have not begun, and is raised.
+def finish_all(transfers):
+    try:
+        for transfer in concurrent.futures.as_completed(transfers):
+            transfer.result()
+    except BaseException:
+        for transfer in transfers:
+            transfer.cancel()
+        raise
+
+
+# ---- files that go ---------------------------------------------------------------------------------
+
+
+# Paths below `root` that a declared artifact names: `*` and `?` within a name, `**` over any number of folders.
+# Links are not followed.
+def expand(root, pattern):
+    def descend(path, segments):
+        if not segments:
+            yield path
+            return
+        head, rest = segments[0], segments[1:]
+        folder = os.path.join(root, path)
+        if head == b"**":
+            if not rest:
+                yield path
+                return
+            yield from descend(path, rest)
+            for each in scan(folder):
+                if each.is_dir(follow_symlinks=False):
+                    yield from descend(os.path.join(path, each.name), segments)
+        elif b"*" in head or b"?" in head:
+            regex = re.escape(head).replace(rb"\*", b".*").replace(rb"\?", b".")
+            for each in scan(folder):
+                if re.fullmatch(regex, each.name, re.DOTALL) and (not rest or each.is_dir(follow_symlinks=False)):
+                    yield from descend(os.path.join(path, each.name), rest)
+        elif os.path.lexists(os.path.join(folder, head)) and not (rest and os.path.islink(os.path.join(folder, head))):
+            yield from descend(os.path.join(path, head), rest)
+
+    segments = [each for each in os.fsencode(pattern).split(b"/") if each not in (b"", b".")]
+    return sorted(set(descend(b"", segments)))
+
+
+# A folder's content, by name; empty when it is gone, for the job may be changing it.
+def scan(folder):
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda each: each.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+class Listing:
+    # What the declared artifacts hold now: entries by path, one set for each that exists, what was left out, and what
+    # could not be read.
+    def __init__(self, root, patterns):
+        self.root = os.fsencode(root)
+        self.entries = {}
+        self.sets = []
+        self.missing = []
+        self.notes = []
+        self.unreadable = []
+        for pattern in patterns:
+            try:
+                self.add(pattern)
+            except OSError as cause:
+                self.unreadable.append(f"{show(cause.filename or b'')}: {cause.strerror}")
+
+    def add(self, pattern):
+        own = {}
+        literal = re.split(r"[^/]*[*?]", pattern)[0].rstrip("/")
+        border = os.path.normpath(os.fsencode(literal or "."))
+        stack = expand(self.root, pattern)[::-1]
+        while stack:
+            path = stack.pop()
+            found = self.entry(path, border)
+            if not found or path in own:
+                continue
+            own[path] = found
+            if found["type"] == "directory":
+                stack += [os.path.join(path, each.name) for each in scan(os.path.join(self.root, path))][::-1]
+        if not own:
+            self.missing.append(pattern)
+            return
+        own.pop(b"", None)
+        sizes = [each["size"] for each in own.values() if each["type"] == "file"]
+        self.sets.append({"path": pattern, "bytes": sum(sizes), "files": len(sizes)})
+        self.entries.update(own)
+
+    def entry(self, path, border):
+        full = os.path.join(self.root, path)
+        try:
+            found = os.lstat(full)
+            target = os.readlink(full) if stat.S_ISLNK(found.st_mode) else b""
+        except FileNotFoundError:
+            return None
+        mode = stat.S_IMODE(found.st_mode) & 0o777
+        if stat.S_ISDIR(found.st_mode):
+            return {"type": "directory", "mode": mode}
+        if stat.S_ISREG(found.st_mode):
+            if path.endswith(PARTIAL):
+                return None
+            return {"type": "file", "mode": mode, "size": found.st_size, "state": state(found)}
+        if not target:
+            self.notes.append(f"{show(path)} is no file, folder or link, and is left out")
+            return None
+        end = os.path.normpath(os.path.join(os.path.dirname(path), target))
+        inside = border == b"." and not end.startswith(b"..") or end == border or end.startswith(border + b"/")
+        if target.startswith(b"/") or end == path or not inside:
+            self.notes.append(f"the link {show(path)} points out of its artifact, and is left out")
+            return None
+        return {"type": "link", "target": os.fsdecode(target)}
+
+
+def state(found):
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+# The key of a path below `artifacts/`: as it is, but for `%`, control characters and bytes that are not UTF-8.
+def artifact_key(path):
+    text = os.fsdecode(path)
+    return re.sub("[%\x00-\x1f\x7f\udc80-\udcff]", lambda match: f"%{ord(match.group()) & 0xFF:02X}", text)
+
+
+class Sync:
+    # Uploads what the ledger does not hold: by path, the state a file had and the sha256 of the bytes that were sent.
+    def __init__(self, s3, root, patterns, prefix):
+        self.s3 = s3
+        self.root = os.fsencode(root)
+        self.patterns = patterns
+        self.prefix = prefix
+        self.ledger = {}
+
+    # Returns the listing. Files that vanish or cannot be read are told in it, and matter at the end alone.
+    def run(self, until, final=False):
+        listing = Listing(self.root, self.patterns)
+        with concurrent.futures.ThreadPoolExecutor(TRANSFERS if final else 2) as pool:
+            files = [(path, each) for path, each in listing.entries.items() if each["type"] == "file"]
+            changed = [path for path, each in files if not self.has(path, each["state"])]
+            finish_all([pool.submit(self.send, listing, path, until) for path in changed])
+        return listing
+
+    def has(self, path, now):
+        return path in self.ledger and self.ledger[path][0] == now
+
+    def send(self, listing, path, until):
+        started = time.time_ns()
+        try:
+            descriptor = os.open(os.path.join(self.root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as cause:
+            listing.unreadable.append(f"{show(path)}: {cause.strerror}")
+            return
+        try:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                return
+            key = f"{self.prefix}artifacts/{artifact_key(path)}"
+            sha256, size = self.s3.upload(key, descriptor, 0, before.st_size, until)
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        # A clock tick may hide a second change: what was written just now counts as changing.
+        is_settled = state(before) == state(after) and before.st_mtime_ns < started - 50_000_000
+        self.ledger[path] = state(before) if is_settled else None, sha256, size
+
+    # Entries as the manifest has them: only what was really uploaded.
+    def entries(self, listing):
+        entries = []
+        for path in sorted(listing.entries):
+            entry = {"path": os.fsdecode(path), **listing.entries[path]}
+            if entry["type"] == "file":
+                if path not in self.ledger:
+                    continue
+                del entry["state"]
+                _, entry["sha256"], entry["size"] = self.ledger[path]
+                if artifact_key(path) != entry["path"]:
+                    entry["key"] = artifact_key(path)
+            entries.append(entry)
+        return entries
+
+
+# ---- processes ---------------------------------------------------------------------------------------
+
+
+# What systemd starts as the job's user: the words, folder and environment stand in a file, because systemd would
+# expand `$` in them and some versions refuse newlines.
+EXEC = "import json,os,sys;s=json.load(open(sys.argv[1]));os.chdir(s[1]);os.execvpe(s[0][0],s[0],s[2])"
+
+
+def unit_words(unit, spec, grace_s):
+    return [
+        *("systemd-run", "--quiet", "--pipe", "--wait", "--service-type=exec", f"--unit={unit}"),
+        *(f"--uid={JOB_USER}", f"--gid={JOB_USER}", f"--property=TimeoutStopSec={grace_s}"),
+        *("--property=IPAddressDeny=169.254.169.254", "--property=IPAddressDeny=fd00:ec2::254"),
+        *(sys.executable, "-c", EXEC, spec),
+    ]
+
+
+class Command:
+    # One command of the job and all that it starts. On a machine it is a systemd unit, away from the instance's role;
+    # on the local cloud a session of its own, whose strays are found by a cookie in their environment.
+    def __init__(self, host, words, folder, environment, output):
+        self.unit = ""
+        if host.is_machine:
+            self.unit = f"errand-job-{random.getrandbits(48):x}"
+            spec = host.write_spec([words, folder, environment])
+            words, folder, environment = unit_words(self.unit, spec, 5), None, None
+        self.cookie = f"ERRAND_ATTEMPT_COOKIE={random.getrandbits(96):x}"
+        if environment is not None:
+            environment = {**environment, "ERRAND_ATTEMPT_COOKIE": self.cookie.split("=")[1]}
+        self.kills = oom_kills()
+        self.process = subprocess.Popen(
+            words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+
+    def signal(self, name):
+        if self.unit:
+            subprocess.run(["systemctl", "kill", "--signal=" + name, self.unit], stderr=subprocess.DEVNULL, check=False)
+            return
+        for send, ids in ((os.killpg, [self.process.pid]), (os.kill, self.strays())):
+            for each in ids:
+                try:
+                    send(each, getattr(signal, name))
+                except (ProcessLookupError, PermissionError):
+                    pass
+
+    def strays(self):
+        found = []
+        for name in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+            try:
+                with open(f"/proc/{int(name)}/environ", "rb") as file:
+                    if self.cookie.encode() in file.read().split(b"\0"):
+                        found.append(int(name))
+            except (ValueError, OSError):
+                pass
+        return found
+
+    # After the command itself: nothing that it left behind goes on. Children may be forked while we look.
+    def end(self):
+        for _ in range(100):
+            self.signal("SIGKILL")
+            if self.unit or not self.strays():
+                return
+            time.sleep(0.01)
+
+    # (exit code, signal name, whether the kernel took it for its memory)
+    def result(self):
+        code = self.process.returncode
+        if self.unit and code != 0:
+            return self.unit_result(code)
+        is_oom = code == -signal.SIGKILL and oom_kills() > self.kills
+        return (code, "", False) if code >= 0 else (None, signal.Signals(-code).name, is_oom)
+
+    # systemd-run folds signals into an exit code; a failed unit stays loaded, and knows.
+    def unit_result(self, code):
+        wanted = "--property=ExecMainCode,ExecMainStatus,Result"
+        shown = subprocess.run(["systemctl", "show", wanted, self.unit], capture_output=True, text=True, check=False).stdout
+        subprocess.run(["systemctl", "reset-failed", self.unit], stderr=subprocess.DEVNULL, check=False)
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        status = int(values.get("ExecMainStatus") or code)
+        is_oom = values.get("Result") == "oom-kill"
+        # 1 is CLD_EXITED, 2 and 3 are killed and dumped.
+        if values.get("ExecMainCode") in ("2", "3"):
+            return None, signal.Signals(status).name, is_oom
+        return status or code, "", is_oom
+
+
+# How many processes of our cgroup the kernel has killed for their memory; 0 where that cannot be known.
+def oom_kills():
+    try:
+        with open("/proc/self/cgroup") as file:
+            path = next(line.strip()[3:] for line in file if line.startswith("0::"))
+        with open(f"/sys/fs/cgroup{path}/memory.events") as file:
+            return int(next(line.split()[1] for line in file if line.startswith("oom_kill ")))
+    except (OSError, StopIteration):
+        return 0
+
+
+class Host:
+    # The machine this runs on: its folders, its user for the job, and how it is powered off.
+    def __init__(self, base, mode, cap):
+        self.base = base
+        self.is_machine = mode == "machine"
+        self.cap = cap
+
+    def path(self, *names):
+        return os.path.join(self.base, *names)
+
+    # Since the machine, or on the local cloud the user-data, was started.
+    def uptime_ms(self):
+        if self.is_machine:
+            with open("/proc/uptime") as file:
+                return int(float(file.read().split()[0]) * 1000)
+        return max(0, int((time.time() - os.path.getmtime(self.path("boot"))) * 1000))
+
+    # Powers off after so many seconds even if this process is dead or stuck. It replaces the boot cap.
+    def set_deadline(self, seconds):
+        if self.is_machine:
+            timer = ["systemd-run", "--quiet", "--unit=errand-deadline", f"--on-active={seconds}", shutil.which("shutdown")]
+            subprocess.run([*timer, "-P", "now"], check=True)
+            subprocess.run(["systemctl", "stop", self.cap + ".timer"], check=True)
+            return
+        script = f"sleep {seconds} && {{ shutdown -P now || poweroff; }}"
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, **quiet)
+        end_group(int(self.cap))
+
+    def prepare(self):
+        for name in ("job", "job/work", "job/home", "job/tmp"):
+            os.mkdir(self.path(name))
+        if self.is_machine:
+            user = ["useradd", "--system", "--home-dir", self.path("job/home"), "--shell", "/bin/bash", JOB_USER]
+            subprocess.run(user, check=False, stderr=subprocess.DEVNULL)
+        with open(self.path("reserve"), "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            except (AttributeError, OSError):
+                pass
+
+    # Everything laid out so far becomes the job's.
+    def hand_over(self):
+        if not self.is_machine:
+            return
+        shutil.chown(self.path("job"), JOB_USER, JOB_USER)
+        user = os.stat(self.path("job"))
+        for folder, folders, files in os.walk(os.fsencode(self.path("job"))):
+            for name in folders + files:
+                os.lchown(os.path.join(folder, name), user.st_uid, user.st_gid)
+
+    def write_spec(self, spec):
+        path = self.path(f"spec-{random.getrandbits(48):x}.json")
+        with open(path, "w") as file:
+            json.dump(spec, file)
+        shutil.chown(path, JOB_USER)
+        os.chmod(path, 0o400)
+        return path
+
+    def disk_free_bytes(self):
+        found = os.statvfs(self.base)
+        return found.f_bavail * found.f_frsize
+
+    def free_reserve(self):
+        try:
+            os.remove(self.path("reserve"))
+        except OSError:
+            pass
+
+
+def end_group(leader):
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def memory_available_bytes():
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+
+
+# ---- providers ------------------------------------------------------------------------------------------
+
+
+# What set-up takes over of our own environment: where packages come from and through which proxy, and by what the
+# local cloud knows its processes.
+PASSED_ON = re.compile(r"(?i)(https?|ftp|all|no)_proxy|(PIP|UV)_\w+|SSL_CERT_\w+|ERRAND_LOCAL_INSTANCE")
+
+
+def base_environment(host, order):
+    passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
+    return {
+        **passed,
+        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+        "HOME": host.path("job/home"),
+        "TMPDIR": host.path("job/tmp"),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "ERRAND_RUN": order["run"],
+        "ERRAND_RUN_NAME": order["runName"],
+        "ERRAND_JOB": order["job"]["name"],
+        "ERRAND_WORKFLOW": order["job"]["workflow"],
+        "ERRAND_ATTEMPT": str(order["attempt"]),
+    }
+
+
+# Makes a virtual environment if this interpreter is of the wanted version: a name such as python3.10 may be a shim
+# that starts another one, or none.
+MAKE_ENVIRONMENT = """
+import sys, venv
+version = sys.version.split()[0]
+if sys.argv[2] and sys.argv[2] != "%d.%d" % sys.version_info[:2]: sys.exit("this is Python " + version)
+try:
+    if sys.argv[3]: import ensurepip
+except ImportError: sys.exit("Python %s has no ensurepip: install python3-venv, or uv" % version)
+venv.create(sys.argv[1], symlinks=True, with_pip=sys.argv[3] == "pip")
+print(version)
+"""
+
+
+def python_candidates(version, path):
+    name = "python" + version
+    for folder in path.split(os.pathsep):
+        if os.access(os.path.join(folder, name), os.X_OK):
+            yield os.path.join(folder, name)
+        if os.path.basename(folder) == "shims":
+            # pyenv's shims start only the versions that are switched on, beside those that are installed.
+            yield from glob.glob(os.path.join(os.path.dirname(folder), "versions", version + ".*", "bin", name))
+
+
+class PythonProvider:
+    def __init__(self, attempt, task):
+        self.attempt = attempt
+        self.task = task
+        self.home = attempt.host.path("job/env")
+        self.python = os.path.join(self.home, "bin/python")
+
+    # Returns the words of the command and what it adds to the environment.
+    def prepare(self):
+        script = self.task["words"][0]
+        self.require(script if not script.startswith("-") else ".")
+        requirements = self.requirements_file()
+        uv = shutil.which("uv", path=self.attempt.environment["PATH"])
+        self.make_home(uv, "pip" if requirements and not uv else "")
+        if requirements:
+            self.install(uv, requirements)
+        path = os.path.join(self.home, "bin") + os.pathsep + self.attempt.environment["PATH"]
+        return [self.python, *self.task["words"]], {"PATH": path, "VIRTUAL_ENV": self.home}
+
+    def require(self, name):
+        if not os.path.exists(os.path.join(self.attempt.folder, name)):
+            raise Failed(f"{name} is not in the bundle")
+
+    def requirements_file(self):
+        wanted = self.task.get("requirements")
+        if not wanted:
+            return ""
+        if "file" in wanted:
+            self.require(wanted["file"])
+            return wanted["file"]
+        path = self.attempt.host.path("requirements.txt")
+        with open(path, "w") as file:
+            file.write("".join(each + "\n" for each in wanted["packages"]))
+        return path
+
+    # What is here already comes before what uv would have to download.
+    def make_home(self, uv, pip):
+        version = self.task["version"]
+        reason = "there is no uv and no python" + version + " on PATH"
+        for candidate in python_candidates(version, self.attempt.environment["PATH"]):
+            made, said = self.make(candidate, version, pip)
+            if made:
+                return self.attempt.log.say("python " + said)
+            reason = complaint(said) or reason
+        if uv:
+            shutil.rmtree(self.home, ignore_errors=True)
+            code, said = self.attempt.set_up([uv, "venv", "--python", version, self.home], quiet=True)
+            if code == 0:
+                return self.attempt.log.say(said.splitlines()[0])
+            reason = complaint(said) or reason
+        if not self.attempt.order["allowsHostPython"]:
+            raise Failed(f"python {version} is not to be had here: {reason}")
+        made, said = self.make(sys.executable, "", pip)
+        if not made:
+            raise Failed(f"python {version} is not to be had here, and the host's cannot be used: {complaint(said)}")
+        return self.attempt.note(f"python {version} is not to be had here: using the host's {said}")
+
+    def make(self, python, version, pip):
+        shutil.rmtree(self.home, ignore_errors=True)
+        code, said = self.attempt.set_up([python, "-I", "-c", MAKE_ENVIRONMENT, self.home, version, pip], quiet=True)
+        return code == 0, said.strip()
+
+    def install(self, uv, requirements):
+        pip = [self.python, "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--retries", "2"]
+        words = [uv, "pip", "install", "--python", self.python] if uv else pip
+        code, said = self.attempt.set_up([*words, "-r", requirements])
+        if code != 0:
+            raise Failed(f"the requirements cannot be installed: {complaint(said)}")
+
+
+# The line of a tool's output that says what is wrong: the last that calls itself an error, else the last one.
+def complaint(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(?i)(errand: |fatal |error|×|\W*╰)", line)]
+    last = (errors or lines or [""])[-1]
+    return re.sub(r"^(?i:errand: |error: )", "", last)[:500]
+
+
+# ---- the curl provider's command -----------------------------------------------------------------------------
+
+
+# Downloads a file. It stands under its name only when it is whole and verified; a broken transfer goes on where it stopped
+# while the server says that it is still the same file. Gives up after `tries` in a row without a byte, and on an answer that
+# will not change. A transfer of under one byte a second for `quiet` seconds counts as broken.
+def fetch(url, output, sha256="", tries=6, pause=1.0, quiet=60):
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme.lower() not in ("http", "https", "ftp"):
+        raise Failed(f"{parts.scheme or 'no'} scheme: only http, https and ftp are fetched")
+    headers = {"User-Agent": "errand", "Accept-Encoding": "identity"}
+    shown = url
+    if parts.username is not None and parts.scheme != "ftp":
+        pair = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        shown = url = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+    partial = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}{PARTIAL.decode()}")
+    transfer = Transfer(quiet)
+    failures = 0
+    try:
+        with open(partial, "wb") as file:
+            while True:
+                before = transfer.done
+                try:
+                    request = urllib.request.Request(url, headers={**headers, **transfer.resume_headers()})
+                    with urllib.request.urlopen(request, timeout=quiet) as response:
+                        transfer.receive(response, file)
+                    break
+                except urllib.error.HTTPError as cause:
+                    if cause.code == 416:
+                        transfer.validator = ""
+                    elif cause.code < 500 and cause.code not in (408, 429):
+                        raise Failed(f"HTTP {cause.code} for {shown}") from cause
+                    reason = f"HTTP {cause.code} for {shown}"
+                except (OSError, http.client.HTTPException) as cause:
+                    if getattr(cause, "errno", None) == 28:
+                        raise Failed("the disk is full") from cause
+                    reason = f"{getattr(cause, 'reason', None) or cause or type(cause).__name__} for {shown}"
+                failures = 0 if transfer.done > before else failures + 1
+                if failures >= tries:
+                    raise Failed(reason)
+                print(f"errand: {reason}: trying again", flush=True)
+                time.sleep(pause * 2 ** max(0, failures - 1) * random.uniform(0.75, 1.25))
+        found = transfer.digest.hexdigest()
+        if sha256 and found != sha256:
+            raise Failed(f"the sha256 of {shown} is {found}, not {sha256}")
+        os.replace(partial, output)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise
+    print(f"errand: {shown}: {transfer.done} bytes", flush=True)
+
+
+class Transfer:
+    def __init__(self, quiet):
+        self.quiet = quiet
+        self.done = 0
+        self.digest = hashlib.sha256()
+        self.validator = ""
+        self.told_at = time.monotonic()
+
+    def resume_headers(self):
+        return {"Range": f"bytes={self.done}-", "If-Range": self.validator} if self.done and self.validator else {}
+
+    def receive(self, response, file):
+        ranges = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
+        if response.status != 206 or not ranges or int(ranges.group(1)) != self.done:
+            if response.status == 206:
+                self.validator = ""
+                raise OSError("an answer with another range than asked for")
+            # From the start: another version, or a server that cannot resume.
+            file.seek(0)
+            file.truncate()
+            self.done, self.digest = 0, hashlib.sha256()
+        etag = response.headers.get("ETag") or ""
+        self.validator = etag if etag.startswith('"') else response.headers.get("Last-Modified") or ""
+        length = response.headers.get("Content-Length")
+        total = self.done + int(length) if length else None
+        since, window = time.monotonic(), 0
+        while True:
+            block = response.read1(BLOCK_BYTES)
+            if not block:
+                break
+            file.write(block)
+            self.digest.update(block)
+            self.done += len(block)
+            window += len(block)
+            now = time.monotonic()
+            if now - since >= self.quiet:
+                if window < now - since:
+                    raise OSError(f"under 1 byte a second for {self.quiet} s")
+                since, window = now, 0
+            if now - self.told_at >= 10:
+                self.told_at = now
+                print(f"errand: {self.done} bytes" + (f" of {total}" if total else ""), flush=True)
+        file.flush()
+        if total is not None and self.done != total:
+            raise OSError(f"broken off after {self.done} of {total} bytes")
+
+
+# ---- the attempt ---------------------------------------------------------------------------------------------
+
+
+class Attempt:
+    # One order, from its claim to its last report.
+    def __init__(self, host, s3, order, place):
+        self.host = host
+        self.s3 = s3
+        self.order = order
+        self.job = order["job"]
+        self.place = place
+        self.hard_until = 0.0
+        self.log = Log(host.path("log"))
+        self.environment = {}
+        self.folder = ""
+        self.phase = ""
+        self.phase_at = time.monotonic()
+        self.phases = {}
+        self.notes = []
+        # Why the job should end, once somebody wants that; `wake` interrupts whoever waits for a command.
+        self.stop = ""
+        self.wake = threading.Event()
+        self.over = threading.Event()
+        self.has_run = False
+        self.sync = None
+
+    def carry_out(self):
+        limits = self.order["limits"]
+        seconds = sum(limits.values()) // 1000 + MARGIN_S
+        self.hard_until = time.monotonic() + seconds
+        self.report("started", bootMs=self.host.uptime_ms())
+        self.log.say(f"{self.job['name']}, attempt {self.order['attempt']}, on {self.place['instanceId']}")
+        every = self.order["every"]
+        self.repeat(every["stopMs"], self.read_stop)
+        self.repeat(every["heartbeatMs"], self.beat)
+        shipper = threading.Thread(target=self.ship_log, args=[every["logMs"] / 1000], daemon=True)
+        shipper.start()
+        verdict = self.judge(seconds)
+        if self.stop == "shutdown":
+            # The machine is going: what can be saved is saved, and why it went is for EC2 to say.
+            self.hard_until = min(self.hard_until, time.monotonic() + 60)
+        self.finish(verdict)
+
+    def judge(self, seconds):
+        verdict = {"outcome": "failed", "reason": "", "exitCode": None, "signal": None}
+        try:
+            self.host.set_deadline(seconds)
+            self.lay_out()
+            words, environment = self.set_up_provider()
+            self.run_job(words, environment, verdict)
+        except Failed as cause:
+            verdict["reason"] = str(cause)
+        except Stopped as cause:
+            verdict.update(self.stopped(str(cause)))
+        except OSError as cause:
+            verdict["reason"] = "the disk is full" if cause.errno == 28 else f"the runner broke: {cause}"
+            self.tell_traceback()
+        except S3Error as cause:
+            verdict["reason"] = str(cause)
+        except Exception as cause:
+            verdict["reason"] = f"the runner broke: {type(cause).__name__}: {cause}"
+            self.tell_traceback()
+        return verdict
+
+    def tell_traceback(self):
+        self.host.free_reserve()
+        self.log.say(traceback.format_exc().rstrip())
+
+    def stopped(self, why):
+        if why == "deadline":
+            return {"outcome": "timed-out", "reason": self.too_long()}
+        if why == "shutdown":
+            return {"outcome": "failed", "reason": SHUT_DOWN}
+        return {"outcome": "cancelled", "reason": "cancelled"}
+
+    def too_long(self):
+        return f"ran longer than max_duration ({duration(self.order['limits']['runMs'])})"
+
+    # Inputs and set-up
+
+    def enter(self, phase):
+        now = time.monotonic()
+        if self.phase:
+            self.phases[self.phase] = round((now - self.phase_at) * 1000)
+        self.phase, self.phase_at = phase, now
+
+    def check(self):
+        if self.stop:
+            raise Stopped(self.stop)
+        if time.monotonic() > self.setup_until:
+            raise Failed(f"inputs and set-up took longer than {duration(self.order['limits']['setupMs'])}")
+
+    def lay_out(self):
+        self.enter("inputs")
+        self.setup_until = time.monotonic() + self.order["limits"]["setupMs"] / 1000
+        self.host.prepare()
+        tree = Tree(self.host.path("job/work"))
+        bundle = self.host.path(os.path.basename(self.order["bundle"]))
+        with open(bundle, "wb") as file:
+            self.s3.download(self.order["bundle"], file, self.setup_until, self.check)
+        unpack(bundle, tree)
+        os.remove(bundle)
+        for source in self.order["inputs"]:
+            tree.overwritten = []
+            files = lay_input(self.s3, source, tree, self.setup_until, self.check)
+            self.log.say(f"{files} {'file' if files == 1 else 'files'} from {source['from']}")
+            for path in tree.overwritten[:10]:
+                self.log.say(f"{source['from']} brings {show(path)}, which was there already")
+            if len(tree.overwritten) > 10:
+                self.log.say(f"… and {len(tree.overwritten) - 10} more")
+        tree.finish()
+        self.host.hand_over()
+        self.folder = os.path.normpath(self.host.path("job/work", self.job["workingDir"]))
+        if not os.path.isdir(self.folder):
+            raise Failed(f"the working directory {self.job['workingDir']} is not in the bundle")
+
+    def set_up_provider(self):
+        self.enter("setup")
+        self.environment = {**base_environment(self.host, self.order), **self.job["environment"]}
+        task = self.job["task"]
+        if task["type"] == "python":
+            return PythonProvider(self, task).prepare()
+        if task["type"] == "curl":
+            fetch_words = [sys.executable, "-E", self.host.path("runner.py"), "fetch"]
+            return [*fetch_words, task["url"], task["output"], task.get("sha256", "")], {}
+        if task["type"] == "commands":
+            path = self.host.path("script")
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(task["script"])
+            return ["bash", "-euo", "pipefail", path], {}
+        raise Failed(f"this runner does not know tasks of type {task['type']}")
+
+    # Runs a command of the set-up as the job would run. Returns its exit code and the end of what it said, which `quiet` keeps
+    # out of the log.
+    def set_up(self, words, quiet=False):
+        self.check()
+        log = Log(self.host.path("setup.log")) if quiet else self.log
+        start = log.size()
+        ended = self.run_command(words, self.environment, self.setup_until, log.writer)
+        if ended["why"]:
+            self.check()
+        return ended["code"], log.tail(start)
+
+    # The job itself
+
+    def run_job(self, words, environment, verdict):
+        self.check()
+        # What the user's own environment sets stands, whatever set-up would have added.
+        environment = {**self.environment, **environment, **self.job["environment"]}
+        self.enter("run")
+        self.has_run = True
+        self.sync = Sync(self.s3, self.folder, self.job["artifacts"], self.order["prefix"])
+        self.syncing = threading.Lock()
+        self.repeat(self.order["every"]["syncMs"], self.sync_while_running)
+        start = self.log.size()
+        ended = self.run_command(words, environment, time.monotonic() + self.order["limits"]["runMs"] / 1000)
+        verdict.update(exitCode=ended["code"], signal=ended["signal"] or None)
+        verdict.update(self.verdict_of(ended, start))
+        self.enter("upload")
+        self.report("ran", exitCode=verdict["exitCode"], signal=verdict["signal"])
+
+    def verdict_of(self, ended, start):
+        if ended["why"] == "limit":
+            return {"outcome": "timed-out", "reason": self.too_long()}
+        if ended["why"]:
+            return self.stopped(ended["why"])
+        if ended["code"] == 0:
+            return {"outcome": "succeeded"}
+        reason = f"killed by {ended['signal']}" if ended["signal"] else f"exit code {ended['code']}"
+        if ended["oom"]:
+            reason = f"out of memory: {reason}"
+        elif self.job["task"]["type"] == "curl" and ended["code"] == 1:
+            reason = complaint(self.log.tail(start)) or reason
+        elif self.host.disk_free_bytes() < 1 << 20:
+            reason += " (the disk is full)"
+        return {"outcome": "failed", "reason": reason}
+
+    # Returns code, signal, oom, and why it was made to end: "", "limit", or what `stop` says.
+    def run_command(self, words, environment, until, output=None):
+        folder, output = self.folder, self.log.writer if output is None else output
+        try:
+            command = Command(self.host, words, folder, environment, output)
+        except OSError as cause:
+            raise Failed(f"{words[0]} cannot be started: {cause.strerror}") from cause
+        ended = threading.Event()
+
+        def wait():
+            command.process.wait()
+            ended.set()
+            self.wake.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        why = ""
+        while not ended.is_set() and not why:
+            self.wake.wait(max(0.0, until - time.monotonic()))
+            self.wake.clear()
+            if not ended.is_set():
+                why = self.stop or ("limit" if time.monotonic() >= until else "")
+        if why:
+            command.signal("SIGTERM")
+            if not ended.wait(self.order["limits"]["graceMs"] / 1000):
+                command.signal("SIGKILL")
+                ended.wait(30)
+        command.end()
+        code, name, is_oom = command.result() if ended.is_set() else (None, "SIGKILL", False)
+        if not why and (name == "SIGTERM" or code == 128 + signal.SIGTERM):
+            # When the machine shuts down, the job may be told before we are.
+            time.sleep(1)
+            why = self.stop
+        return {"code": code, "signal": name, "oom": is_oom, "why": why}
+
+    # What goes on beside the job
+
+    def repeat(self, every_ms, action):
+        def loop():
+            while not self.over.wait(every_ms / 1000):
+                try:
+                    action()
+                except (S3Error, OSError, ValueError):
+                    # The next round is the retry.
+                    pass
+
+        threading.Thread(target=loop, daemon=True).start()
+
+    def read_stop(self):
+        # Without permission to list the bucket, what is not there is a 403.
+        response = self.s3.open("GET", self.place["stop"], ok=(200, 403, 404))
+        body = response.read()
+        if response.status == 200 and not self.stop:
+            self.request_stop(json.loads(body)["reason"])
+
+    def request_stop(self, why):
+        self.stop = why
+        self.wake.set()
+
+    def beat(self):
+        beat = {
+            "format": FORMAT,
+            "at": now_ms(),
+            "uptimeMs": self.host.uptime_ms(),
+            "logLines": self.log.lines(),
+            "phase": self.phase,
+            "diskFreeBytes": self.host.disk_free_bytes(),
+            "memoryAvailableBytes": memory_available_bytes(),
+        }
+        beat = {name: value for name, value in beat.items() if value is not None}
+        self.s3.put(self.order["prefix"] + "heartbeat.json", to_json(beat), 0.0)
+
+    def sync_while_running(self):
+        with self.syncing:
+            if self.phase == "run":
+                self.sync.run(time.monotonic() + 60)
+
+    # What is new is shipped within 200 ms when nothing was for a while, else every `pause` seconds.
+    def ship_log(self, pause):
+        shipped_at, phase = -pause, ""
+        while not self.over.wait(min(0.2, pause)):
+            if self.phase != phase and self.phase == "run":
+                # The job's first output is not to wait for the interval that our own lines began.
+                shipped_at = -pause
+            phase = self.phase
+            if time.monotonic() - shipped_at < pause or self.log.size() == self.log.sent:
+                continue
+            try:
+                sent = self.log.sent
+                self.log.ship(self.s3, self.order["prefix"], self.hard_until)
+                shipped_at = time.monotonic() if self.log.sent > sent else shipped_at
+            except S3Error as cause:
+                print(f"errand: {cause}", flush=True)
+
+    # The end
+
+    def finish(self, verdict):
+        self.host.free_reserve()
+        sets = []
+        try:
+            sets = self.upload(verdict)
+        except Exception as cause:
+            # The report is all that is left to be done, and says so.
+            print("errand: " + traceback.format_exc(), flush=True)
+            reason = f"uploading: {type(cause).__name__}: {cause}"
+            self.spoil(verdict, reason)
+        self.over.set()
+        self.enter("")
+        if verdict["reason"] == SHUT_DOWN:
+            return
+        verdict["reason"] = " ".join(verdict["reason"].split("\n"))
+        verdict.update(phases=self.phases, artifacts=sets, notes=self.notes, logLines=self.log.lines())
+        self.report("finished", **verdict)
+
+    # Artifacts, manifest and the rest of the log. Returns the artifacts that exist.
+    def upload(self, verdict):
+        listing = self.upload_artifacts(verdict) if self.has_run else None
+        if verdict["outcome"] != "succeeded":
+            self.log.say(f"{verdict['outcome']}: {verdict['reason']}")
+        manifest = {
+            "format": FORMAT,
+            "complete": verdict["outcome"] == "succeeded",
+            "artifacts": listing.sets if listing else [],
+            "entries": self.sync.entries(listing) if listing else [],
+        }
+        prefix = self.order["prefix"]
+        self.log.ship(self.s3, prefix, self.hard_until, final=True)
+        self.s3.put(prefix + "manifest.json", to_json(manifest), self.hard_until)
+        return manifest["artifacts"]
+
+    def upload_artifacts(self, verdict):
+        limit_ms = self.order["limits"]["uploadMs"]
+        until = min(self.hard_until, time.monotonic() + limit_ms / 1000)
+        reason = ""
+        with self.syncing:
+            try:
+                listing = self.sync.run(until, final=True)
+            except S3Error as cause:
+                listing = Listing(self.folder, self.job["artifacts"])
+                late = time.monotonic() >= until
+                reason = f"uploading artifacts took longer than {duration(limit_ms)}" if late else f"uploading: {cause}"
+        if listing.unreadable:
+            reason = reason or "an artifact cannot be read: " + listing.unreadable[0]
+        elif listing.missing and verdict["outcome"] == "succeeded":
+            reason = reason or f'artifact "{listing.missing[0]}" does not exist after a successful run'
+        for note in sorted(set(listing.notes))[:20]:
+            self.note(note)
+        if reason:
+            self.spoil(verdict, reason)
+        return listing
+
+    # What goes wrong after the job: the reason of what was a success until now, else one more note.
+    def spoil(self, verdict, reason):
+        if verdict["outcome"] == "succeeded":
+            verdict.update(outcome="failed", reason=reason)
+        else:
+            self.note(reason)
+
+    def note(self, text):
+        self.notes.append(text)
+        self.log.say(text)
+
+    def report(self, stage, **fields):
+        report = {
+            "format": FORMAT,
+            "stage": stage,
+            "token": self.place["token"],
+            "index": self.place["index"],
+            "run": self.order["run"],
+            "job": self.job["name"],
+            "attempt": self.order["attempt"],
+            "instanceId": self.place["instanceId"],
+            "at": now_ms(),
+            **{name: value for name, value in fields.items() if value is not None},
+        }
+        key = f"inbox/reports/{self.place['token']}.{self.place['index']}.{stage}.json"
+        self.s3.put(key, to_json(report), self.hard_until)
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def to_json(value):
+    return json.dumps(value).encode()
+
+
+# As a user writes it: 90m, 24h, 45s.
+def duration(milliseconds):
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
+        if milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+# ---- from the boot to the claim -----------------------------------------------------------------------------
+
+
+def find_order(s3, metadata, token):
+    index = int(insist(lambda: metadata.read("ami-launch-index")))
+    instance = insist(lambda: metadata.read("instance-id"))
+    order = json.loads(insist(lambda: s3.get(f"launches/{token}/{index}.json", 0.0)))
+    if order["format"] != FORMAT:
+        raise Failed(f"the order has the unknown format {order['format']}")
+    stop = f"launches/{token}/{index}.stop"
+    return order, {"token": token, "index": index, "instanceId": instance, "stop": stop}
+
+
+# Whoever writes the claim holds it for ever. Refused, it may still be ours: the reply to our own write may have been lost.
+def claim(s3, place):
+    key = f"launches/{place['token']}/{place['index']}.claim"
+    body = {"format": FORMAT, "by": "runner", "instanceId": place["instanceId"], "at": now_ms()}
+    until = time.monotonic() + boot.GIVE_UP_S
+    try:
+        s3.put(key, to_json(body), until, {"if-none-match": "*"})
+        return True
+    except S3Error as error:
+        if error.status != 412:
+            raise
+    return json.loads(s3.get(key, until)).get("instanceId") == place["instanceId"]
+
+
+# Returns when there is nothing more to do, and the machine is to be powered off.
+def run(host, metadata, s3, token):
+    order, place = find_order(s3, metadata, token)
+    if not claim(s3, place):
+        print("errand: the order is claimed by another: powering off", flush=True)
+        return
+    attempt = Attempt(host, s3, order, place)
+    signal.signal(signal.SIGTERM, lambda *_: attempt.request_stop("shutdown"))
+    attempt.carry_out()
+
+
+def main(words):
+    os.umask(0o022)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        fetch(*words[1:])
+    except Failed as cause:
+        print(f"errand: {cause}", flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,162 @@
+import hashlib
+import os
+import tempfile
+import time
+import unittest
+
+import boot
+from test_world import WorldTest
+
+CREDENTIALS = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+AT = 1369353600  # 2013-05-24, as in the examples that AWS publishes for Signature Version 4 and S3.
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+class PublishedSignatures(unittest.TestCase):
+    def check(self, method, path, query, headers, signature):
+        headers = {"host": "examplebucket.s3.amazonaws.com", "x-amz-content-sha256": EMPTY, **headers}
+        signed = boot.sign(CREDENTIALS, "us-east-1", method, path, query, headers, AT)
+        self.assertTrue(signed["authorization"].endswith("Signature=" + signature), signed["authorization"])
+
+    def test_a_ranged_get_is_signed_as_published(self):
+        signature = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+        self.check("GET", "/test.txt", {}, {"range": "bytes=0-9"}, signature)
+
+    def test_a_put_with_an_encoded_name_is_signed_as_published(self):
+        headers = {
+            "date": "Fri, 24 May 2013 00:00:00 GMT",
+            "x-amz-storage-class": "REDUCED_REDUNDANCY",
+            "x-amz-content-sha256": hashlib.sha256(b"Welcome to Amazon S3.").hexdigest(),
+        }
+        signature = "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
+        self.check("PUT", "/test%24file.text", {}, headers, signature)
+
+    def test_a_query_is_signed_as_published(self):
+        lifecycle = "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"
+        self.check("GET", "/", {"lifecycle": ""}, {}, lifecycle)
+        listing = "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+        self.check("GET", "/", {"prefix": "J", "max-keys": "2"}, {}, listing)
+
+
+class Addresses(unittest.TestCase):
+    def test_a_bucket_has_its_own_host_unless_there_is_an_endpoint_or_a_dot(self):
+        own = boot.S3("b-1", "eu-west-1", "", None)
+        self.assertEqual((own.endpoint.geturl(), own.root), ("https://b-1.s3.eu-west-1.amazonaws.com", "/"))
+        dotted = boot.S3("b.1", "eu-west-1", "", None)
+        self.assertEqual((dotted.endpoint.geturl(), dotted.root), ("https://s3.eu-west-1.amazonaws.com", "/b.1/"))
+        china = boot.S3("b-1", "cn-north-1", "", None)
+        self.assertEqual(china.endpoint.hostname, "b-1.s3.cn-north-1.amazonaws.com.cn")
+        local = boot.S3("b-1", "eu-west-1", "http://127.0.0.1:4577", None)
+        self.assertEqual((local.endpoint.netloc, local.root), ("127.0.0.1:4577", "/b-1/"))
+
+
+class Client(WorldTest):
+    def setUp(self):
+        super().setUp()
+        self.s3 = self.world.s3()
+        self.soon = time.monotonic() + 20
+        self.file = tempfile.TemporaryFile()
+        self.addCleanup(self.file.close)
+
+    def test_odd_names_arrive_as_they_are(self):
+        for key in ("a b/ü+%25&=?#~.txt", "x/*'()!@:$,;"):
+            self.s3.put(key, key.encode(), self.soon)
+            self.assertEqual(self.s3.get(key, self.soon), key.encode())
+
+    def test_a_server_error_and_a_reset_are_tried_again(self):
+        self.world.faults[("PUT", "a")] = [500, 503, "reset", "reset"]
+        self.s3.put("a", b"1", self.soon)
+        self.assertEqual(self.world.objects["a"], b"1")
+
+    def test_a_missing_object_is_not_tried_again(self):
+        with self.assertRaises(boot.S3Error) as caught:
+            self.s3.get("nothing", self.soon)
+        self.assertEqual((caught.exception.status, caught.exception.code), (404, "NoSuchKey"))
+        self.assertEqual(len(self.world.requests), 1)
+
+    def test_403_is_believed_after_a_while_and_not_before(self):
+        self.world.faults[("GET", "a")] = [403] * 2
+        self.world.objects["a"] = b"1"
+        self.assertEqual(self.s3.get("a", self.soon), b"1")
+        self.world.faults[("GET", "a")] = [403] * 100
+        before, boot.GIVE_UP_S = boot.GIVE_UP_S, 0.3
+        try:
+            with self.assertRaises(boot.S3Error) as caught:
+                self.s3.get("a", self.soon)
+        finally:
+            boot.GIVE_UP_S = before
+        self.assertEqual(caught.exception.status, 403)
+
+    def test_a_deadline_ends_the_tries(self):
+        self.world.faults[("GET", "a")] = [500] * 100
+        started = time.monotonic()
+        with self.assertRaises(boot.S3Error):
+            self.s3.get("a", started + 0.3)
+        self.assertLess(time.monotonic() - started, 5)
+
+    def test_a_download_that_is_cut_goes_on_where_it_stopped(self):
+        body = os.urandom(3_000_000)
+        self.world.objects["a"] = body
+        self.world.cuts["a"] = 1_234_567
+        found = self.s3.download("a", self.file, self.soon, lambda: None)
+        self.file.seek(0)
+        self.assertEqual(self.file.read(), body)
+        self.assertEqual(found, hashlib.sha256(body).hexdigest())
+
+    def test_a_large_file_goes_up_in_parts(self):
+        before, boot.PART_BYTES = boot.PART_BYTES, 1000
+        try:
+            body = os.urandom(4500)
+            self.file.write(body)
+            self.file.flush()
+            self.world.faults[("PUT", "big")] = ["reset", 503]
+            found = self.s3.upload("big", self.file.fileno(), 0, 4500, self.soon)
+        finally:
+            boot.PART_BYTES = before
+        self.assertEqual(self.world.objects["big"], body)
+        self.assertEqual(found, (hashlib.sha256(body).hexdigest(), 4500))
+        self.assertEqual(self.world.uploads, {})
+
+    def test_a_file_that_shrinks_is_uploaded_as_far_as_it_goes(self):
+        before, boot.PART_BYTES = boot.PART_BYTES, 1000
+        try:
+            self.file.write(b"x" * 2000)
+            self.file.flush()
+            found = self.s3.upload("big", self.file.fileno(), 0, 4500, self.soon)
+        finally:
+            boot.PART_BYTES = before
+        self.assertEqual(found, (hashlib.sha256(b"x" * 2000).hexdigest(), 2000))
+        self.assertEqual(self.world.objects["big"], b"x" * 2000)
+
+    def test_a_conditional_put_is_refused_when_there_is_something(self):
+        self.s3.put("a", b"1", self.soon, {"if-none-match": "*"})
+        with self.assertRaises(boot.S3Error) as caught:
+            self.s3.put("a", b"2", self.soon, {"if-none-match": "*"})
+        self.assertEqual(caught.exception.status, 412)
+        self.assertEqual(self.world.objects["a"], b"1")
+
+
+class RoleCredentials(WorldTest):
+    def test_they_are_read_with_a_session_token_and_kept_until_shortly_before_they_expire(self):
+        metadata = boot.Metadata(self.world.endpoint + "/imds/")
+        identity, _, token, expires = metadata.credentials()
+        self.assertEqual((identity, token), ("AKID", "session"))
+        self.assertAlmostEqual(expires, time.time() + 3600, delta=10)
+        answers = [("A", "s", "", time.time() + 200), ("B", "s", "", time.time() + 4000)]
+        s3 = boot.S3("b", "us-east-1", self.world.endpoint, lambda: answers.pop(0))
+        self.assertEqual([s3.current_credentials()[0] for _ in range(3)], ["A", "B", "B"])
+
+
+class RunnerFromBucket(WorldTest):
+    def test_a_runner_with_another_sha256_is_refused(self):
+        self.world.objects["tools/bootstrap/" + "0" * 64] = b"evil" + boot.MARK + b"x"
+        before, boot.GIVE_UP_S = boot.GIVE_UP_S, 0.1
+        try:
+            with self.assertRaisesRegex(ValueError, "not the one"):
+                boot.fetch_runner(self.world.s3(), "0" * 64, os.path.join(self.world.folder, "runner.py"))
+        finally:
+            boot.GIVE_UP_S = before
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,328 @@
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+import unittest
+import zipfile
+
+import runner
+from test_world import PREFIX, WorldTest
+
+
+
+class Files(WorldTest):
+    def setUp(self):
+        super().setUp()
+        self.root = os.path.join(self.world.folder, "work")
+        os.mkdir(self.root)
+        self.tree = runner.Tree(self.root)
+
+    def write(self, path, content=b"x"):
+        full = os.path.join(os.fsencode(self.root), os.fsencode(path))
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "wb") as file:
+            file.write(content)
+
+    def read(self, path):
+        with open(os.path.join(os.fsencode(self.root), os.fsencode(path)), "rb") as file:
+            return file.read()
+
+
+class Unpacking(Files):
+    def tar(self, *members):
+        path = os.path.join(self.world.folder, "bundle.tar.gz")
+        with tarfile.open(path, "w:gz") as archive:
+            for name, kind, more in members:
+                member = tarfile.TarInfo(name)
+                member.type = kind
+                member.mode = more.get("mode", 0o644)
+                member.linkname = more.get("target", "")
+                content = more.get("content", b"")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return path
+
+    def outside(self):
+        return [name for name in os.listdir(self.world.folder) if name not in ("work", "bundle.tar.gz", "bundle.zip")]
+
+    def test_modes_links_and_empty_folders_survive(self):
+        path = self.tar(
+            ("run.sh", tarfile.REGTYPE, {"content": b"#!", "mode": 0o755}),
+            ("./empty", tarfile.DIRTYPE, {"mode": 0o555}),
+            ("a/link", tarfile.SYMTYPE, {"target": "../run.sh"}),
+            ("a/hard", tarfile.LNKTYPE, {"target": "run.sh"}),
+            ("ü\n-x", tarfile.REGTYPE, {"content": b"odd"}),
+        )
+        runner.unpack(path, self.tree)
+        self.tree.finish()
+        self.assertEqual(os.stat(self.root + "/run.sh").st_mode & 0o777, 0o755)
+        self.assertEqual(os.stat(self.root + "/empty").st_mode & 0o777, 0o555)
+        self.assertEqual(os.readlink(self.root + "/a/link"), "../run.sh")
+        self.assertEqual(self.read("a/hard"), b"#!")
+        self.assertEqual(self.read("ü\n-x"), b"odd")
+
+    def test_what_points_out_is_refused(self):
+        cases = [
+            [("../evil", tarfile.REGTYPE, {})],
+            [("/evil", tarfile.REGTYPE, {})],
+            [("a/../../evil", tarfile.REGTYPE, {})],
+            [("l", tarfile.SYMTYPE, {"target": "/etc"})],
+            [("l", tarfile.SYMTYPE, {"target": "../.."})],
+            [("l", tarfile.LNKTYPE, {"target": "../../../../etc/passwd"})],
+            [("null", tarfile.CHRTYPE, {})],
+            [("pipe", tarfile.FIFOTYPE, {})],
+        ]
+        for members in cases:
+            with self.assertRaises(runner.Failed, msg=str(members)):
+                runner.unpack(self.tar(*members), self.tree)
+        self.assertEqual(self.outside(), [])
+
+    def test_nothing_is_written_through_a_chain_of_links(self):
+        path = self.tar(
+            ("s", tarfile.SYMTYPE, {"target": "."}),
+            ("l", tarfile.SYMTYPE, {"target": "s/.."}),
+            ("l/evil", tarfile.REGTYPE, {"content": b"evil"}),
+        )
+        runner.unpack(path, self.tree)
+        self.assertEqual(self.read("l/evil"), b"evil")
+        self.assertFalse(os.path.islink(self.root + "/l"))
+        self.assertEqual(self.outside(), [])
+
+    def test_a_zip_keeps_modes_and_links(self):
+        path = os.path.join(self.world.folder, "bundle.zip")
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, mode, content in (("run.sh", 0o100755, "#!"), ("link", 0o120777, "run.sh")):
+                member = zipfile.ZipInfo(name)
+                member.external_attr = mode << 16
+                archive.writestr(member, content)
+            archive.writestr("empty/", "")
+        runner.unpack(path, self.tree)
+        self.assertEqual(os.stat(self.root + "/run.sh").st_mode & 0o777, 0o755)
+        self.assertEqual(os.readlink(self.root + "/link"), "run.sh")
+        self.assertTrue(os.path.isdir(self.root + "/empty"))
+
+    def test_what_is_no_archive_is_a_reason(self):
+        for name in ("bundle.tar.gz", "bundle.zip"):
+            path = os.path.join(self.world.folder, name)
+            with open(path, "wb") as file:
+                file.write(b"not an archive")
+            with self.assertRaisesRegex(runner.Failed, "the bundle cannot be unpacked"):
+                runner.unpack(path, self.tree)
+
+
+class Globs(Files):
+    def test_patterns_name_what_a_user_expects(self):
+        for path in ("a.txt", "out/b.txt", "out/c.csv", "out/deep/d.txt", "out/deep/er/e.txt", ".hidden"):
+            self.write(path)
+        os.symlink("out", self.root + "/way")
+        table = {
+            "a.txt": ["a.txt"],
+            "*.txt": ["a.txt"],
+            "out": ["out"],
+            "./out/": ["out"],
+            "out/*.txt": ["out/b.txt"],
+            "out/?.csv": ["out/c.csv"],
+            "**/*.txt": ["a.txt", "out/b.txt", "out/deep/d.txt", "out/deep/er/e.txt"],
+            "out/**/e*": ["out/deep/er", "out/deep/er/e.txt"],
+            "out/**": ["out"],
+            ".h*": [".hidden"],
+            ".": [""],
+            "way/b.txt": [],
+            "nothing*": [],
+        }
+        for pattern, paths in table.items():
+            self.assertEqual([os.fsdecode(each) for each in runner.expand(os.fsencode(self.root), pattern)], paths, pattern)
+
+
+class Listings(Files):
+    def test_folders_empty_ones_links_and_modes_are_listed_and_outward_links_are_left_out(self):
+        self.write("data/a.txt", b"12345")
+        os.chmod(self.root + "/data/a.txt", 0o755)
+        os.mkdir(self.root + "/data/empty")
+        os.symlink("a.txt", self.root + "/data/in")
+        os.symlink("../other", self.root + "/data/out")
+        os.symlink("/etc/passwd", self.root + "/data/absolute")
+        os.mkfifo(self.root + "/data/pipe")
+        listing = runner.Listing(self.root, ["data", "missing"])
+        kinds = {os.fsdecode(path): each["type"] for path, each in listing.entries.items()}
+        expected = {"data": "directory", "data/a.txt": "file", "data/empty": "directory", "data/in": "link"}
+        self.assertEqual(kinds, expected)
+        self.assertEqual(listing.sets, [{"path": "data", "bytes": 5, "files": 1}])
+        self.assertEqual(listing.missing, ["missing"])
+        self.assertEqual(len(listing.notes), 3)
+        self.assertEqual(listing.entries[b"data/a.txt"]["mode"], 0o755)
+
+    def test_an_artifact_inside_another_is_counted_in_both_and_listed_once(self):
+        self.write("data/sub/a", b"123")
+        listing = runner.Listing(self.root, ["data", "data/sub"])
+        self.assertEqual([each["bytes"] for each in listing.sets], [3, 3])
+        self.assertEqual(sorted(listing.entries), [b"data", b"data/sub", b"data/sub/a"])
+
+    def test_the_whole_working_directory_can_be_an_artifact(self):
+        self.write("a")
+        listing = runner.Listing(self.root, ["."])
+        self.assertEqual(sorted(listing.entries), [b"a"])
+
+    def test_keys_keep_every_name_apart(self):
+        self.assertEqual(runner.artifact_key("a b/ü".encode()), "a b/ü")
+        self.assertEqual(runner.artifact_key(b"100%/\xff\n"), "100%25/%FF%0A")
+
+
+class Syncing(Files):
+    def setUp(self):
+        super().setUp()
+        self.sync = runner.Sync(self.world.s3(), self.root, ["data"], PREFIX)
+        self.soon = time.monotonic() + 20
+
+    def puts(self):
+        return [key for method, key in self.world.requests if method == "PUT"]
+
+    def test_what_has_not_changed_is_not_sent_again(self):
+        self.write("data/a", b"1")
+        os.utime(self.root + "/data/a", (1, 1))
+        self.sync.run(self.soon)
+        self.sync.run(self.soon)
+        self.sync.run(self.soon, final=True)
+        self.assertEqual(self.puts(), [PREFIX + "artifacts/data/a"])
+        os.utime(self.root + "/data/a", (2, 2))
+        self.sync.run(self.soon, final=True)
+        self.assertEqual(len(self.puts()), 2)
+        self.assertEqual(self.sync.ledger[b"data/a"][0][1], 2_000_000_000)
+
+    def test_what_was_written_just_now_is_sent_again_at_the_end(self):
+        self.write("data/a", b"1")
+        self.sync.run(self.soon)
+        self.sync.run(self.soon, final=True)
+        self.assertEqual(len(self.puts()), 2)
+
+    def test_the_manifest_has_the_sha256_of_what_was_sent(self):
+        self.write("data/a", b"first")
+        listing = self.sync.run(self.soon, final=True)
+        self.write("data/a", b"later")
+        entry = self.sync.entries(listing)[1]
+        self.assertEqual(entry["sha256"], hashlib.sha256(b"first").hexdigest())
+        self.assertEqual(self.world.artifact("data/a"), b"first")
+
+    def test_names_that_are_not_utf_8_have_their_bytes_in_the_key(self):
+        self.write(b"data/\xff%", b"odd")
+        entry = self.sync.entries(self.sync.run(self.soon, final=True))[1]
+        self.assertEqual(entry["key"], "data/%FF%25")
+        self.assertEqual(os.fsencode(json.loads(json.dumps(entry))["path"]), b"data/\xff%")
+        self.assertEqual(self.world.artifact("data/%FF%25"), b"odd")
+
+    def test_a_link_put_in_place_of_a_file_is_not_followed(self):
+        os.mkdir(self.root + "/data")
+        os.symlink("/etc/passwd", self.root + "/data/a")
+        listing = runner.Listing(self.root, [])
+        self.sync.send(listing, b"data/a", self.soon)
+        self.assertEqual(self.puts(), [])
+        self.assertEqual(len(listing.unreadable), 1)
+
+    def test_a_download_that_is_not_finished_is_no_artifact(self):
+        self.write("data/.input.txt.errand-part")
+        self.assertEqual(self.sync.run(self.soon).sets, [{"path": "data", "bytes": 0, "files": 0}])
+
+
+class Inputs(Files):
+    def lay(self, source):
+        return runner.lay_input(self.world.s3(), source, self.tree, time.monotonic() + 20, lambda: None)
+
+    def test_the_last_one_wins_and_what_gave_way_is_known(self):
+        self.write("data/a", b"bundle")
+        self.write("data/b", b"bundle")
+        self.assertEqual(self.lay(self.world.input("one", {"data/a": b"one", "data/c": b"one"})), 2)
+        self.assertEqual(self.tree.overwritten, [b"data/a"])
+        self.lay(self.world.input("two", {"data/c": b"two", "empty": None}))
+        self.assertEqual([self.read("data/" + name) for name in "abc"], [b"one", b"bundle", b"two"])
+        self.assertEqual(os.listdir(self.root + "/empty"), [])
+        self.assertEqual(os.stat(self.root + "/data/a").st_mode & 0o777, 0o640)
+
+    def test_content_that_is_not_what_was_uploaded_fails(self):
+        source = self.world.input("one", {"a": b"right"})
+        self.world.objects[source["prefix"] + "a"] = b"wrong"
+        with self.assertRaisesRegex(runner.Failed, "input one: a is not what was uploaded"):
+            self.lay(source)
+
+    def test_a_manifest_of_another_format_fails(self):
+        source = self.world.input("one", {})
+        self.world.objects[source["manifest"]] = b'{"format": 2, "entries": []}'
+        with self.assertRaisesRegex(runner.Failed, "unknown format"):
+            self.lay(source)
+
+    def test_a_name_that_points_out_fails(self):
+        with self.assertRaisesRegex(runner.Failed, "points out"):
+            self.lay(self.world.input("one", {"../evil": b"x"}))
+
+    def test_what_one_job_uploaded_another_gets(self):
+        self.write(b"data/\xff \n%", b"odd")
+        self.write("data/deep/-x", b"dash")
+        os.symlink("deep/-x", self.root + "/data/link")
+        os.mkdir(self.root + "/data/locked", 0o555)
+        sync = runner.Sync(self.world.s3(), self.root, ["data"], PREFIX)
+        entries = sync.entries(sync.run(time.monotonic() + 20, final=True))
+        self.world.manifest_of("one", entries)
+        self.root += "-2"
+        os.mkdir(self.root)
+        self.tree = runner.Tree(self.root)
+        self.lay({"from": "one", "prefix": PREFIX + "artifacts/", "manifest": "runs/o/one/1/manifest.json"})
+        self.tree.finish()
+        self.assertEqual(self.read(b"data/\xff \n%"), b"odd")
+        self.assertEqual(self.read("data/link"), b"dash")
+        self.assertEqual(os.readlink(self.root + "/data/link"), "deep/-x")
+        self.assertEqual(os.stat(self.root + "/data/locked").st_mode & 0o777, 0o555)
+
+
+class Logs(Files):
+    def setUp(self):
+        super().setUp()
+        self.log = runner.Log(os.path.join(self.world.folder, "log"))
+        self.s3 = self.world.s3()
+
+    def ship(self, final=False):
+        self.log.ship(self.s3, PREFIX, time.monotonic() + 20, final)
+
+    def test_chunks_end_at_lines_and_are_numbered_by_their_first(self):
+        os.write(self.log.writer, b"one\ntwo\nthr")
+        self.ship()
+        os.write(self.log.writer, b"ee\nfour")
+        self.ship()
+        self.ship(final=True)
+        self.assertEqual(self.world.chunks(), {1: b"one\ntwo\n", 3: b"three\n", 4: b"four"})
+        self.assertEqual(self.log.lines(), 4)
+        self.assertIn(PREFIX + "log/0000000003", self.world.objects)
+
+    def test_bytes_carriage_returns_and_a_line_longer_than_a_chunk_survive(self):
+        long = os.urandom(5_000_000).replace(b"\n", b"") + b"\n"
+        body = b"\x00\xff 10%\r20%\r\n" + long + b"after\n" * 1_000_000
+        for start in range(0, len(body), 3_000_000):
+            os.write(self.log.writer, body[start : start + 3_000_000])
+            self.ship()
+        self.assertEqual(self.world.log(), body)
+        chunks = self.world.chunks()
+        self.assertEqual(self.log.lines(), 1_000_002)
+        line = 1
+        for first, chunk in chunks.items():
+            self.assertEqual(first, line)
+            self.assertTrue(len(chunk) <= runner.CHUNK_BYTES or chunk == long)
+            line += chunk.count(b"\n")
+
+    def test_a_chunk_whose_upload_did_not_succeed_is_sent_again_as_it_was(self):
+        os.write(self.log.writer, b"one\n")
+        self.world.faults[("PUT", PREFIX)] = [400]
+        with self.assertRaises(runner.S3Error):
+            self.ship()
+        os.write(self.log.writer, b"two\n")
+        self.ship()
+        self.assertEqual(self.world.chunks(), {1: b"one\n", 2: b"two\n"})
+
+    def test_our_own_lines_begin_a_line(self):
+        os.write(self.log.writer, b"half")
+        self.log.say("a\nb")
+        self.ship()
+        self.assertEqual(self.world.log(), b"half\nerrand: a\nerrand: b\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,120 @@
+/** The catalog: the snapshot's types with prices, narrowed to what the region's zones offer, and where and from what to launch. */
+import { DescribeSubnetsCommand, type EC2Client } from "@aws-sdk/client-ec2";
+import type { SSMClient } from "@aws-sdk/client-ssm";
+import type { Catalog, InstanceType, Place, PricedType } from "../core/offers.ts";
+import { isCloudError } from "../errors.ts";
+import { callAws } from "./error-codes.ts";
+import { type ImageIds, readImages } from "./images.ts";
+import { describeOfferings } from "./instance-types.ts";
+import { listPrices, type Prices } from "./prices.ts";
+import { readSnapshot, type Snapshot } from "./snapshot.ts";
+
+export type CatalogClients = { readonly ec2: EC2Client; readonly ssm: SSMClient };
+
+export type CatalogOptions = {
+  readonly region: string;
+  /** Empty for the default subnets of the default VPC. */
+  readonly subnets: readonly Place[];
+  readonly images: ImageIds;
+  readonly prices?: Prices;
+  /** Called when a refresh fails and the catalog of before is used on. */
+  readonly onStale?: (error: unknown) => void;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+};
+
+/** Images, subnets and offerings change by the week. */
+const FRESH_MS = 60 * 60_000;
+/** A catalog that could not be refreshed is tried again no sooner than this. */
+const STALE_MS = 60_000;
+
+/** Reads the catalog once an hour, once for all who ask meanwhile. The first reading throws CloudError. */
+export function createCatalogReader(
+  clients: CatalogClients,
+  options: CatalogOptions,
+): () => Promise<Catalog> {
+  const { now = Date.now, onStale = () => {} } = options;
+  let current: { readonly catalog: Catalog; readonly until: number } | undefined;
+  let reading: Promise<Catalog> | undefined;
+
+  async function refresh(): Promise<Catalog> {
+    try {
+      const catalog = await readCatalog(clients, options);
+      current = { catalog, until: now() + FRESH_MS };
+      return catalog;
+    } catch (error) {
+      if (!current || !isCloudError(error)) throw error;
+      current = { ...current, until: now() + STALE_MS };
+      onStale(error);
+      return current.catalog;
+    } finally {
+      reading = undefined;
+    }
+  }
+
+  return () => {
+    if (current && current.until > now()) return Promise.resolve(current.catalog);
+    reading ??= refresh();
+    return reading;
+  };
+}
+
+async function readCatalog(clients: CatalogClients, options: CatalogOptions): Promise<Catalog> {
+  const { region, prices = listPrices } = options;
+  const [snapshot, zones, places, images] = await Promise.all([
+    readSnapshot(),
+    readZones(clients.ec2),
+    options.subnets.length > 0 ? options.subnets : describeDefaultSubnets(clients.ec2),
+    readImages(clients, options.images),
+  ]);
+  const types = offeredTypes(snapshot, region, zones).map((type) => ({
+    ...type,
+    hourlyUsd: prices.hourlyUsd(type, region),
+  }));
+  const { pricedOn } = prices;
+  return { region, types, places, images, isEstimate: prices.isEstimate(region), pricedOn };
+}
+
+/** Names of types by zone; undefined where the daemon may not ask, and only the region's offerings are known. */
+async function readZones(
+  ec2: EC2Client,
+): Promise<ReadonlyMap<string, ReadonlySet<string>> | undefined> {
+  try {
+    return await describeOfferings(ec2, "availability-zone");
+  } catch (error) {
+    if (isCloudError(error, "refused")) return undefined;
+    throw error;
+  }
+}
+
+function offeredTypes(
+  { types, offerings }: Snapshot,
+  region: string,
+  zones: ReadonlyMap<string, ReadonlySet<string>> | undefined,
+): readonly (InstanceType & Pick<PricedType, "zones">)[] {
+  if (!zones) {
+    const offered = offerings.get(region);
+    return offered ? types.filter(({ name }) => offered.has(name)) : types;
+  }
+  return types.flatMap((type) => {
+    const names = [...zones.keys()].filter((zone) => zones.get(zone)?.has(type.name));
+    return names.length > 0 ? [{ ...type, zones: names.sort() }] : [];
+  });
+}
+
+async function describeDefaultSubnets(ec2: EC2Client): Promise<readonly Place[]> {
+  const { Subnets = [] } = await callAws("looking for default subnets", () =>
+    ec2.send(
+      new DescribeSubnetsCommand({
+        Filters: [
+          { Name: "default-for-az", Values: ["true"] },
+          { Name: "state", Values: ["available"] },
+        ],
+      }),
+    ),
+  );
+  return Subnets.map(({ AvailabilityZone: zone = "", SubnetId: subnetId = "" }) => ({
+    zone,
+    subnetId,
+  })).sort((a, b) => (a.zone < b.zone ? -1 : 1));
+}

@@ -1,0 +1,213 @@
+/** One S3 bucket as the Store of ports.ts. */
+import { Readable } from "node:stream";
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadObjectCommand,
+  type _Object as ListedObject,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { CloudError, isCloudError } from "../errors.ts";
+import type {
+  Condition,
+  ListOptions,
+  ObjectInfo,
+  OpenOptions,
+  PutOptions,
+  Store,
+} from "../ports.ts";
+import { callAws, toCloudError } from "./error-codes.ts";
+import { type CopySizes, copyObject } from "./store-copy.ts";
+
+export function createStore(s3: S3Client, bucket: string, sizes?: CopySizes): Store {
+  const at = (key: string) => ({ Bucket: bucket, Key: key });
+  const store: Store = {
+    find: async (key, bytesMax = Number.POSITIVE_INFINITY) => {
+      const output = await callUnlessAbsent(`reading ${key}`, () =>
+        s3.send(new GetObjectCommand(at(key))),
+      );
+      if (!output) return undefined;
+      const info = infoOf(key, output);
+      if (info.bytes > bytesMax) {
+        discard(output);
+        throw new CloudError(
+          "refused",
+          `reading ${key}: it is ${info.bytes} B, at most ${bytesMax} B are read`,
+        );
+      }
+      const body = await callAws(`reading ${key}`, async () => output.Body?.transformToByteArray());
+      return { ...info, body: body ?? new Uint8Array(), metadata: output.Metadata ?? {} };
+    },
+
+    findInfo: async (key) => {
+      const output = await callUnlessAbsent(`looking for ${key}`, () =>
+        s3.send(new HeadObjectCommand(at(key))),
+      );
+      return output && { ...infoOf(key, output), metadata: output.Metadata ?? {} };
+    },
+
+    open: (key, options = {}) => openObject(s3, at(key), options),
+
+    put: (key, body, options = {}) => putObject(s3, at(key), { body, options }),
+
+    list: (prefix, options = {}) => listObjects(s3, { bucket, prefix }, options),
+
+    listFolders: (prefix) =>
+      callAws(`listing folders of ${prefix}`, async () => {
+        const folders: string[] = [];
+        const input = {
+          Bucket: bucket,
+          Prefix: prefix,
+          Delimiter: "/",
+          EncodingType: "url",
+        } as const;
+        for await (const page of paginateListObjectsV2({ client: s3 }, input)) {
+          for (const { Prefix: folder = "" } of page.CommonPrefixes ?? []) {
+            folders.push(decodeKey(folder).slice(prefix.length));
+          }
+        }
+        return folders;
+      }),
+
+    copy: (from, to) => copyObject(s3, { bucket, from, to }, sizes),
+
+    remove: async (key, condition) => {
+      await callUnlessAbsent(`deleting ${key}`, () =>
+        s3.send(
+          new DeleteObjectCommand({
+            ...at(key),
+            ...(condition && { IfMatch: condition.ifEtag }),
+          }),
+        ),
+      );
+    },
+  };
+  return store;
+}
+
+/** Undefined where there is no such object. */
+async function callUnlessAbsent<T>(doing: string, call: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await callAws(doing, call);
+  } catch (error) {
+    if (isCloudError(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+async function putObject(
+  s3: S3Client,
+  at: Place,
+  { body, options }: { readonly body: Uint8Array | string; readonly options: PutOptions },
+): Promise<string> {
+  const { condition, contentType, metadata } = options;
+  const doing = `writing ${at.Key}`;
+  try {
+    const output = await callAws(doing, () =>
+      s3.send(
+        new PutObjectCommand({
+          ...at,
+          // The SDK takes an empty string for a stream whose length nobody knows.
+          Body: typeof body === "string" ? Buffer.from(body) : body,
+          ...(condition && conditionHeaders(condition)),
+          ...(contentType && { ContentType: contentType }),
+          ...(metadata && { Metadata: { ...metadata } }),
+        }),
+      ),
+    );
+    return output.ETag ?? "";
+  } catch (error) {
+    // S3 answers 404 when the version to be replaced is gone; to a writer that is another's write like any other.
+    const isReplacing = condition !== undefined && "ifEtag" in condition;
+    if (!isReplacing || !isCloudError(error, "not-found")) throw error;
+    throw new CloudError("conflict", `${doing}: it is gone`, { cause: error, code: error.code });
+  }
+}
+
+type Place = { readonly Bucket: string; readonly Key: string };
+
+type Info = Pick<GetObjectCommandOutput, "ETag" | "ContentLength" | "LastModified">;
+
+const infoOf = (key: string, { ETag, ContentLength, LastModified }: Info): ObjectInfo => ({
+  key,
+  etag: ETag ?? "",
+  bytes: ContentLength ?? 0,
+  modifiedAt: LastModified?.getTime() ?? 0,
+});
+
+const conditionHeaders = (condition: Condition) =>
+  "ifEtag" in condition ? { IfMatch: condition.ifEtag } : { IfNoneMatch: "*" };
+
+/** A body that nobody reads would keep its connection for ever. */
+function discard({ Body: body }: GetObjectCommandOutput): void {
+  if (body instanceof Readable) body.destroy();
+}
+
+async function openObject(
+  s3: S3Client,
+  at: Place,
+  { ifEtag, start, end }: OpenOptions,
+): Promise<AsyncIterable<Uint8Array>> {
+  const hasRange = start !== undefined || end !== undefined;
+  const doing = `reading ${at.Key}`;
+  try {
+    const { Body: body } = await callAws(doing, () =>
+      s3.send(
+        new GetObjectCommand({
+          ...at,
+          ...(ifEtag !== undefined && { IfMatch: ifEtag }),
+          ...(hasRange && { Range: `bytes=${start ?? 0}-${end ?? ""}` }),
+        }),
+      ),
+    );
+    return readChunks(doing, body as Readable);
+  } catch (error) {
+    // Any range of an empty object is out of range, so this has to be an answer like another.
+    if (error instanceof CloudError && error.code === "InvalidRange") return nothing();
+    throw error;
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+async function* readChunks(doing: string, body: Readable): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of body) yield chunk;
+  } catch (error) {
+    throw toCloudError(doing, error);
+  }
+}
+
+const PAGE_KEYS = 1_000;
+
+function listObjects(
+  s3: S3Client,
+  { bucket, prefix }: { readonly bucket: string; readonly prefix: string },
+  { after, limit = Number.POSITIVE_INFINITY }: ListOptions,
+): Promise<readonly ObjectInfo[]> {
+  return callAws(`listing ${prefix}`, async () => {
+    const objects: ObjectInfo[] = [];
+    if (limit <= 0) return objects;
+    const input = {
+      Bucket: bucket,
+      Prefix: prefix,
+      // XML has no way to write some of the characters that a key may hold.
+      EncodingType: "url",
+      MaxKeys: Math.min(limit, PAGE_KEYS),
+      ...(after && { StartAfter: after }),
+    } as const;
+    for await (const page of paginateListObjectsV2({ client: s3 }, input)) {
+      objects.push(...(page.Contents ?? []).map(toObjectInfo));
+      if (objects.length >= limit) return objects.slice(0, limit);
+    }
+    return objects;
+  });
+}
+
+const toObjectInfo = ({ Key = "", Size, ...rest }: ListedObject): ObjectInfo =>
+  infoOf(decodeKey(Key), { ...rest, ContentLength: Size });
+
+const decodeKey = (key: string): string => decodeURIComponent(key.replaceAll("+", " "));

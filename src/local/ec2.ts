@@ -1,0 +1,235 @@
+/**
+ * EC2 of the local cloud: its Query protocol, and the operations that Errand uses.
+ *
+ * Instances really execute their user-data (machines.ts). What it does as AWS does: all-or-nothing launches, zonal client tokens,
+ * launch indexes, state reasons, filters and pages, state-change events. Gaps: no capacity limits, quotas, throttling or listing
+ * lag; one account, region, VPC, profile and security group; no ModifyX, StartInstances or StopInstances; no sandbox around a machine.
+ * By design: a parameter that is not known is refused (501 UnknownParameter), an action, too (InvalidAction).
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { describeAvailabilityZones, describeImages, describeSubnets } from "./ec2-describe.ts";
+import { flag, list, parseForm, text } from "./ec2-form.ts";
+import {
+  describeInstanceTypeOfferings,
+  describeInstanceTypes,
+  type InstanceTypeData,
+} from "./ec2-instance-types.ts";
+import {
+  describeInstances,
+  pickInstances,
+  renderReservation,
+  renderState,
+  stateEvent,
+} from "./ec2-instances.ts";
+import { checkTags, createRunInstances, tagList } from "./ec2-run.ts";
+import { items, renderEc2Answer, type Xml } from "./ec2-xml.ts";
+import { ApiError, type LocalResponse, readBody, type Service } from "./http.ts";
+import { createImds, IMDS_PREFIX, type ImdsRequest, type RoleCredentials } from "./imds.ts";
+import {
+  type Instances,
+  isForgotten,
+  type Log,
+  listInstances,
+  startInstances,
+} from "./instances.ts";
+import {
+  type Instance,
+  type InstanceStore,
+  openInstanceStore,
+  type Placed,
+} from "./instances-store.ts";
+import { createMachines, type HostEnvironment, type Machines } from "./machines.ts";
+
+export type Ec2Options = {
+  /** EC2 keeps what it remembers in `reservations/` in it, and its machines in `instances/`. */
+  readonly folder: string;
+  readonly types: readonly InstanceTypeData[];
+  /** `http://127.0.0.1:<port>`. Machines that run know it, so it should be the same after a restart. */
+  readonly endpoint: string;
+  /** What machines take over of the host's environment, and all of it; the PATH stands behind a machine's own. */
+  readonly environment: HostEnvironment;
+  readonly issueCredentials: (instanceId: string, now: number) => RoleCredentials;
+  /** Where state-change events go. They are best effort, as on AWS: one that cannot be sent is lost. */
+  readonly sendEvent: (body: string) => Promise<void>;
+  readonly log: Log;
+  /** From RunInstances to running; 150 by default. */
+  readonly bootMs?: number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+};
+
+export type Ec2 = {
+  readonly service: Service;
+  /** For paths that begin with `/imds/`, which nobody signs. */
+  readonly imds: { handle(request: ImdsRequest): Promise<LocalResponse> };
+  /** Ends every machine. Requests must not come any more. */
+  stop(): Promise<void>;
+};
+
+const BODY_BYTES_MAX = 1024 * 1024;
+const BOOT_MS = 150;
+
+/** Takes over the machines that an earlier cloud left in the folder. Throws when it does not understand what is there. */
+export async function createEc2(options: Ec2Options): Promise<Ec2> {
+  const { log, now = Date.now } = options;
+  // Machines are told of their folder, and work elsewhere.
+  const folder = resolve(options.folder);
+  await mkdir(join(folder, "instances"), { recursive: true });
+  log("machines run without isolation: as the user of the local cloud, on its files and network");
+  const store = await openInstanceStore(join(folder, "reservations"));
+  const machines = createMachines({
+    folder: join(folder, "instances"),
+    environment: options.environment,
+  });
+  const instances = await startInstances({
+    store,
+    machines,
+    bootMs: options.bootMs ?? BOOT_MS,
+    metadataEndpoint: ({ id, metadataSecret }) =>
+      `${options.endpoint}${IMDS_PREFIX}${id}/${metadataSecret}`,
+    onState: async ({ id, state }) => {
+      const event = stateEvent(id, state, randomUUID(), now());
+      await options.sendEvent(event).catch((error) => log("event lost", { instanceId: id, error }));
+    },
+    now,
+    log,
+  });
+
+  const types = options.types.toSorted((left, right) => (left.name < right.name ? -1 : 1));
+  return {
+    service: createService(createOperations({ types, store, machines, instances, now })),
+    imds: createImds({
+      find: store.find,
+      powerOff: instances.powerOff,
+      issueCredentials: options.issueCredentials,
+      now,
+    }),
+    stop: instances.stop,
+  };
+}
+
+type World = {
+  readonly types: readonly InstanceTypeData[];
+  readonly store: InstanceStore;
+  readonly machines: Machines;
+  readonly instances: Instances;
+  readonly now: () => number;
+};
+
+function createOperations({ types, store, machines, instances, now }: World): Operations {
+  const listPlaced = () =>
+    listInstances(store).filter(({ instance }) => !isForgotten(instance, now()));
+  const prepareRun = createRunInstances({
+    types,
+    now,
+    listReservations: store.list,
+    launch: instances.launch,
+  });
+  return {
+    RunInstances: (form) => {
+      const run = prepareRun(form);
+      return async () => renderReservation(await run());
+    },
+    DescribeInstances: (form) => () => describeInstances(listPlaced(), form),
+    TerminateInstances: (form) => {
+      const picked = pickInstances(listPlaced(), parseForm(instanceIds, form).InstanceId);
+      return async () => {
+        await Promise.all(picked.map(({ instance }) => instances.terminate(instance.id)));
+        return {
+          instancesSet: items(
+            picked.map((each) => renderChange(each, store.find(each.instance.id))),
+          ),
+        };
+      };
+    },
+    GetConsoleOutput: (form) => {
+      const { InstanceId } = parseForm(console, form);
+      const [placed] = pickInstances(listPlaced(), [InstanceId]);
+      return () => readConsole(machines, placed?.instance, now());
+    },
+    CreateTags: (form) => {
+      const { ResourceId, Tag } = parseForm(createTags, form);
+      const picked = pickInstances(listPlaced(), ResourceId);
+      const tags = checkTags(Tag);
+      return async () => {
+        const addTags = (each: Instance): Instance => ({
+          ...each,
+          tags: { ...each.tags, ...tags },
+        });
+        await Promise.all(picked.map(({ instance }) => store.change(instance.id, addTags)));
+        return { return: true };
+      };
+    },
+    DescribeInstanceTypes: (form) => () => describeInstanceTypes(types, form),
+    DescribeInstanceTypeOfferings: (form) => () => describeInstanceTypeOfferings(types, form),
+    DescribeSubnets: (form) => () => describeSubnets(form),
+    DescribeAvailabilityZones: (form) => () => describeAvailabilityZones(form),
+    DescribeImages: (form) => () => describeImages(form),
+  };
+}
+
+/** Reads and checks everything first, so that DryRun is the same up to the moment of doing. */
+type Operation = (form: URLSearchParams) => () => Xml | Promise<Xml>;
+type Operations = Readonly<Record<string, Operation>>;
+
+const createService = (operations: Operations): Service => ({
+  handle: async (request) => {
+    const form = new URLSearchParams((await readBody(request, BODY_BYTES_MAX)).toString());
+    const action = form.get("Action") ?? "";
+    const operation = Object.hasOwn(operations, action) ? operations[action] : undefined;
+    if (operation === undefined) {
+      const message = `The action ${action} is not valid for this web service.`;
+      throw new ApiError(400, "InvalidAction", message);
+    }
+    if (request.caller.type !== "owner") {
+      const message =
+        "You are not authorized to perform this operation: the role of instances has no EC2.";
+      throw new ApiError(403, "UnauthorizedOperation", message);
+    }
+    const isDryRun = parseForm(dryRun, pickParameters(form, "DryRun")).DryRun === true;
+    const act = operation(dropParameters(form, "Action", "Version", "DryRun"));
+    if (isDryRun) {
+      const message = "Request would have succeeded, but DryRun flag is set.";
+      throw new ApiError(412, "DryRunOperation", message);
+    }
+    return {
+      status: 200,
+      headers: { "content-type": "text/xml;charset=UTF-8" },
+      body: renderEc2Answer(action, request.requestId, await act()),
+    };
+  },
+});
+
+const dryRun = z.strictObject({ DryRun: flag.optional() });
+
+const pickParameters = (form: URLSearchParams, name: string): URLSearchParams =>
+  new URLSearchParams([...form].filter(([each]) => each === name));
+
+const dropParameters = (form: URLSearchParams, ...names: string[]): URLSearchParams =>
+  new URLSearchParams([...form].filter(([each]) => !names.includes(each)));
+
+const instanceIds = z.strictObject({ InstanceId: list(text) });
+const console = z.strictObject({ InstanceId: text, Latest: flag.optional() });
+const createTags = z.strictObject({ ResourceId: list(text), Tag: tagList });
+
+const renderChange = (before: Placed, after: Placed | undefined): Xml => ({
+  instanceId: before.instance.id,
+  currentState: renderState(after?.instance.state ?? "terminated"),
+  previousState: renderState(before.instance.state),
+});
+
+async function readConsole(
+  machines: Machines,
+  instance: Instance | undefined,
+  at: number,
+): Promise<Xml> {
+  const output = instance && (await machines.readConsole(instance.id));
+  return {
+    instanceId: instance?.id,
+    timestamp: new Date(at).toISOString(),
+    output: Buffer.from(output ?? "").toString("base64"),
+  };
+}

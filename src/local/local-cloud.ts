@@ -1,0 +1,199 @@
+/**
+ * The local cloud: as much of AWS as Errand needs, on one loopback port and in one data directory, durable there. This file
+ * puts the services together; each tells in its own header what it does. What all users should know:
+ *
+ * Gaps. S3: versions, ACLs, tags, policies, encryption headers, GetObjectAttributes, reading by part number,
+ * response-* overrides. SQS: FIFO queues, message attributes, tags, DeleteQueue, the query protocol. EC2, IMDS, SSM, STS: see
+ * `ec2.ts`, `imds.ts`, `ssm.ts`, `sts.ts`. What is not there answers 501 NotImplemented with its name, and changes nothing.
+ *
+ * By design otherwise than on AWS:
+ * - One account, one region. Keys belong to the owner of the directory, who may do everything, or to an instance, which may do
+ *   everything in S3, nothing in SQS, and elsewhere what that service says. Policies are stored and not judged.
+ * - Notifications are sent within the write that causes them; kill -9 between the two loses one, as AWS may.
+ * - Of two writes on one key at once both are answered; none gets 409. Listings show every write at once.
+ * - Acknowledged writes survive the end of the process, not of the machine: nothing is synced to the disk.
+ * - Checksums are kept where they were sent and not made up where they were not, while AWS adds CRC64NVME.
+ * - Copies and completed uploads are durable at once, whatever their size; no keep-alive bytes come before the answer.
+ * - A clock that is off by 15 minutes is RequestTimeTooSkewed for all services, not S3 alone.
+ *
+ * Quirks of clients:
+ * - The AWS CLI before version 2 reads AWS_DEFAULT_REGION and not AWS_REGION, does not read AWS_ENDPOINT_URL for SQS (pass
+ *   --endpoint-url), and presigns with Signature Version 2, which is refused, unless `s3.signature_version` is `s3v4`.
+ * - The SDKs name buckets as hosts: pass forcePathStyle, or reach the cloud as localhost, where `bucket.localhost` works.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type Credentials, type KeyPair, makeCredentials } from "./credentials.ts";
+import { type DataDirectory, openDataDirectory } from "./directory.ts";
+import { createEc2 } from "./ec2.ts";
+import type { InstanceTypeData } from "./ec2-instance-types.ts";
+import { ACCOUNT_ID, IMAGES, INSTANCE_PROFILE, REGION, SUBNETS } from "./ec2-world.ts";
+import type { HostEnvironment } from "./machines.ts";
+import { openS3, type S3 } from "./s3.ts";
+import { type Log, type RunningServer, startServer } from "./server.ts";
+import { openSqs, type Sqs } from "./sqs.ts";
+import { createSsm } from "./ssm.ts";
+import { createSts } from "./sts.ts";
+
+export type LocalCloudOptions = {
+  /** Made when it does not exist; for one process at a time. */
+  readonly directory: string;
+  /** 0 takes the port of the last start when it is free, else any. */
+  readonly port: number;
+  readonly instanceTypes: readonly InstanceTypeData[];
+  readonly bucket?: string;
+  /** From RunInstances to running, milliseconds. */
+  readonly bootMs?: number;
+  /** What machines take over of the host's environment; the system's own PATH by default. */
+  readonly environment?: HostEnvironment;
+  readonly log: Log;
+};
+
+/** How to reach it, and what stands in it. */
+export type LocalCloudNote = KeyPair & {
+  /** Such as `http://127.0.0.1:4577`. */
+  readonly endpoint: string;
+  readonly region: string;
+  readonly bucket: string;
+  readonly queueUrl: string;
+  readonly subnets: readonly { readonly zone: string; readonly subnetId: string }[];
+  readonly imageIds: readonly string[];
+  readonly instanceProfile: string;
+};
+
+export type LocalCloud = LocalCloudNote & {
+  readonly port: number;
+  /** Hangs up on everybody, ends the machines; whatever was acknowledged is in the directory. */
+  stop(): Promise<void>;
+};
+
+const BUCKET = "errand-local";
+const QUEUE = "errand-events";
+const DEAD_LETTER_QUEUE = "errand-events-dead";
+const RECEIVES_MAX = 5;
+const NOTIFIED_PREFIXES = ["drops/", "inbox/"];
+const HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Throws Error when another process has the directory, the port is taken, or the directory's content cannot be read. */
+export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
+  const directory = await openDataDirectory(options.directory);
+  const undo: Undo = [() => directory.release()];
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const { note, port } = await start(options, directory, undo);
+    return { ...note, port, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** What is to be done at the end, last first. */
+type Undo = (() => void | Promise<void>)[];
+
+async function start(
+  options: LocalCloudOptions,
+  directory: DataDirectory,
+  undo: Undo,
+): Promise<{ readonly note: LocalCloudNote; readonly port: number }> {
+  const credentials = makeCredentials(directory.secret);
+  const server = await listen(options, directory, credentials);
+  undo.push(() => server.stop());
+  await directory.keepPort(server.port);
+  const endpoint = `http://127.0.0.1:${server.port}`;
+  const { sqs, s3 } = await openStorage(directory.path, endpoint, undo);
+  const ec2 = await createEc2({
+    folder: join(directory.path, "ec2"),
+    types: options.instanceTypes,
+    endpoint,
+    environment: options.environment ?? { PATH: HOST_PATH },
+    issueCredentials: credentials.issueForInstance,
+    sendEvent: async (body) => sqs.sendMessage(QUEUE, body),
+    log: (message, fields) => options.log(message, fields ?? {}),
+    ...(options.bootMs !== undefined && { bootMs: options.bootMs }),
+  });
+  undo.push(() => ec2.stop());
+  const bucket = options.bucket ?? BUCKET;
+  prepare({ sqs, s3, bucket });
+  server.serve({
+    s3,
+    sqs,
+    ec2: ec2.service,
+    imds: ec2.imds,
+    ssm: createSsm(),
+    sts: createSts(),
+  });
+  // A second time, so that requests have ended before the services do.
+  undo.push(() => server.stop());
+  const note: LocalCloudNote = {
+    endpoint,
+    region: REGION,
+    ...credentials.owner,
+    bucket,
+    queueUrl: sqs.queueUrl(QUEUE),
+    subnets: SUBNETS.map(({ id, zone }) => ({ zone, subnetId: id })),
+    imageIds: IMAGES.map(({ id }) => id),
+    instanceProfile: INSTANCE_PROFILE.name,
+  };
+  await directory.announce({ ...note, pid: process.pid });
+  return { note, port: server.port };
+}
+
+async function listen(
+  { port, log }: LocalCloudOptions,
+  { lastPort }: DataDirectory,
+  credentials: Credentials,
+): Promise<RunningServer> {
+  const start = (wanted: number): Promise<RunningServer> =>
+    startServer({ port: wanted, region: REGION, credentials, log });
+  try {
+    return await start(port || lastPort);
+  } catch (error) {
+    if (!isTaken(error)) throw error;
+    if (port === 0) return start(0);
+    throw new Error(`port ${port} is taken: stop what listens there, or give another (0 for any)`, {
+      cause: error,
+    });
+  }
+}
+
+const isTaken = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+
+async function openStorage(
+  directory: string,
+  endpoint: string,
+  undo: Undo,
+): Promise<{ readonly sqs: Sqs; readonly s3: S3 }> {
+  const place = { region: REGION, accountId: ACCOUNT_ID };
+  for (const name of ["sqs", "s3"]) {
+    await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
+  }
+  const sqs = openSqs({ path: join(directory, "sqs", "journal"), endpoint, ...place });
+  undo.push(() => sqs.close());
+  const s3 = openS3({ directory: join(directory, "s3"), queues: sqs, ...place });
+  undo.push(() => s3.close());
+  return { sqs, s3 };
+}
+
+/** What stands in it from the first start; an operator's changes to queues stay, the bucket's notifications are these. */
+function prepare({ sqs, s3, bucket }: { sqs: Sqs; s3: S3; bucket: string }): void {
+  const arnOf = (queue: string): string => `arn:aws:sqs:${REGION}:${ACCOUNT_ID}:${queue}`;
+  sqs.ensureQueue(DEAD_LETTER_QUEUE, {});
+  sqs.ensureQueue(QUEUE, {
+    RedrivePolicy: JSON.stringify({
+      deadLetterTargetArn: arnOf(DEAD_LETTER_QUEUE),
+      maxReceiveCount: RECEIVES_MAX,
+    }),
+  });
+  const notifications = NOTIFIED_PREFIXES.map((prefix) => ({
+    id: prefix.replace("/", ""),
+    queueArn: arnOf(QUEUE),
+    events: ["s3:ObjectCreated:*"],
+    prefix,
+    suffix: "",
+  }));
+  s3.ensureBucket(bucket, notifications);
+}

@@ -1,0 +1,203 @@
+/** The two scripts that each local machine has: what boots it, and what stands in for `shutdown` and its like. */
+import { COOKIE_VARIABLE, SWEEPER_VARIABLE } from "./machines-processes.ts";
+
+/** Names of the power script in a machine's `bin`. The last four would otherwise reach the host's own systemd. */
+export const POWER_NAMES = [
+  "shutdown",
+  "poweroff",
+  "halt",
+  "reboot",
+  "systemctl",
+  "systemd-run",
+  "init",
+  "telinit",
+] as const;
+
+/**
+ * Run as `sh boot FOLDER`. User-data runs once in a machine's life, whoever starts it and however often: the one that creates
+ * `started` runs it. The copy is made here because a file that Node has just written may still be open in a child that
+ * another spawn is forking, and Linux does not run such a file.
+ */
+export const BOOT_SCRIPT = `#!/bin/sh
+folder=$1
+set -C
+echo "$$" 2>/dev/null >"$folder/started" || exit 0
+set +C
+[ -s "$folder/user-data" ] || exit 0
+case $(head -c 2 "$folder/user-data" | tr -d '\\000') in
+'#!') ;;
+*) echo "local cloud: the user-data is no script (no #! at its start) and was not run"; exit 0 ;;
+esac
+cp "$folder/user-data" "$folder/disk/user-data" && chmod 700 "$folder/disk/user-data" || exit 1
+exec "$folder/disk/user-data"
+`;
+
+export type PowerOptions = {
+  /** "<id>:<random>" */
+  readonly cookie: string;
+  readonly folder: string;
+  /** The machine's metadata service, `http://127.0.0.1:<port>/imds/…`. */
+  readonly metadataEndpoint: string;
+};
+
+/**
+ * `poweroff`, `shutdown [-P] TIME`: the machine is powered off. The marker is written first, so that a cloud that is not
+ * there now tells it after its next start; then the cloud is told, and whether or not it answers, a sweeper sees to it that
+ * every process of the machine ends. `halt` and `reboot` end the processes but not the billing, as on EC2: the instance stays
+ * running, and user-data does not run again.
+ */
+export function renderPowerScript({ cookie, folder, metadataEndpoint }: PowerOptions): string {
+  const { hostname, port, pathname } = new URL(metadataEndpoint);
+  const header = [
+    ["cookie", cookie],
+    ["folder", folder],
+    ["cloud_host", hostname],
+    ["cloud_port", port],
+    ["cloud_path", `${pathname}/local/power-off`],
+  ].map(([name, value = ""]) => `${name}=${quote(value)}`);
+  return `#!/bin/bash\n${header.join("\n")}\n${POWER_SCRIPT}`;
+}
+
+const quote = (value: string): string => `'${value.replaceAll("'", "'\\''")}'`;
+
+const POWER_SCRIPT = `
+name=\${0##*/}
+
+refuse() {
+  echo "$name: $1" >&2
+  exit 1
+}
+
+processes() {
+  if [ -e /proc/self/environ ]; then
+    grep -laF -- "${COOKIE_VARIABLE}=$cookie" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
+  else
+    ps -axo pid=,pgid= | awk -v group="$(cat "$folder/started")" '$2 == group { print $1 }'
+  fi
+}
+
+# Run with the sweeper's variable in place of the cookie, so that it finds all of the machine but itself.
+sweep() {
+  sleep "$1"
+  kill -TERM $(processes) 2>/dev/null
+  for _ in {1..40}; do
+    [ -z "$(processes)" ] && return
+    sleep 0.05
+  done
+  for _ in {1..200}; do
+    kill -KILL $(processes) 2>/dev/null
+    sleep 0.05
+    [ -z "$(processes)" ] && return
+  done
+}
+
+# In a process group of its own: whoever ends the caller's group does not end this.
+start_sweeper() {
+  set -m
+  env -u ${COOKIE_VARIABLE} "${SWEEPER_VARIABLE}=$cookie" "$BASH" "$folder/bin/poweroff" --local-sweep "$1" </dev/null >/dev/null 2>&1 &
+}
+
+tell_cloud() {
+  {
+    printf 'POST %s HTTP/1.1\\r\\nHost: %s:%s\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n' \\
+      "$cloud_path" "$cloud_host" "$cloud_port" >&3
+    IFS=' ' read -r -t 2 -u 3 _ status _
+  } 2>/dev/null 3<>"/dev/tcp/$cloud_host/$cloud_port"
+  [ "$status" = 200 ]
+}
+
+power_off() {
+  : >"$folder/power-off"
+  # The cloud ends the processes itself; the sweeper is for a cloud that dies while it does.
+  if tell_cloud 2>/dev/null; then start_sweeper 5; else start_sweeper 0; fi
+  exit 0
+}
+
+end_processes() {
+  start_sweeper 0
+  exit 0
+}
+
+schedule() {
+  set -m
+  (
+    sleep $(($2 * 60))
+    exec "$BASH" "$folder/bin/$1"
+  ) </dev/null >/dev/null 2>&1 &
+  echo $! >"$folder/scheduled"
+  exit 0
+}
+
+cancel_scheduled() {
+  [ -s "$folder/scheduled" ] && kill -KILL -- "-$(cat "$folder/scheduled")" 2>/dev/null
+  rm -f "$folder/scheduled"
+  exit 0
+}
+
+parse_shutdown() {
+  local action=poweroff when=+1
+  while [ $# -gt 0 ]; do
+    case $1 in
+    -h | -P | --poweroff) action=poweroff ;;
+    -H | --halt) action=halt ;;
+    -r | --reboot) action=reboot ;;
+    -c) cancel_scheduled ;;
+    --no-wall) ;;
+    -*) refuse "the local cloud does not know the option $1" ;;
+    *)
+      when=$1
+      break
+      ;;
+    esac
+    shift
+  done
+  case $when in
+  now | 0 | +0) [ "$action" = poweroff ] && power_off || end_processes ;;
+  +[0-9]* | [0-9]*)
+    local minutes=\${when#+}
+    case $minutes in *[!0-9]*) refuse "the local cloud takes now or +MINUTES, not '$when'" ;; esac
+    cancel_scheduled_quietly
+    schedule "$action" "$((10#$minutes))"
+    ;;
+  *) refuse "the local cloud takes now or +MINUTES, not '$when'" ;;
+  esac
+}
+
+cancel_scheduled_quietly() { (cancel_scheduled) >/dev/null 2>&1; }
+
+parse_systemctl() {
+  local word
+  for word in "$@"; do
+    case $word in
+    poweroff) power_off ;;
+    halt | reboot | kexec | soft-reboot) end_processes ;;
+    -*) ;;
+    *) break ;;
+    esac
+  done
+  # As systemd's own says it where it is not running. The host's may be, and is none of this machine's business.
+  echo "System has not been booted with systemd as init system (PID 1). Can't operate." >&2
+  exit 1
+}
+
+case $name in
+poweroff)
+  if [ "$1" = --local-sweep ]; then sweep "$2"; else power_off; fi
+  ;;
+shutdown) parse_shutdown "$@" ;;
+halt | reboot)
+  for word in "$@"; do
+    case $word in -p | --poweroff) power_off ;; esac
+  done
+  end_processes
+  ;;
+init | telinit)
+  case $1 in 0) power_off ;; 1 | 6) end_processes ;; *) refuse "the local cloud has no run level '$1'" ;; esac
+  ;;
+systemctl) parse_systemctl "$@" ;;
+*)
+  echo "System has not been booted with systemd as init system (PID 1). Can't operate." >&2
+  exit 1
+  ;;
+esac
+`;

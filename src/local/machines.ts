@@ -1,0 +1,255 @@
+/**
+ * The machines of the local cloud: process trees of the host that run user-data.
+ *
+ * Each has a folder: `user-data`, `boot`, `bin/` (ahead on its PATH), `disk/` (home, tmp, working directory; gone when the
+ * instance is terminated, as its volume is on EC2), `console.log`, and the two markers `started` and `power-off`. The tree has a session
+ * of its own, so it outlives the cloud that started it; the next one finds it again by its cookie.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  chmod,
+  mkdir,
+  open,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  COOKIE_VARIABLE,
+  type HostProcess,
+  listProcesses,
+  pickTree,
+  type Tree,
+} from "./machines-processes.ts";
+import { BOOT_SCRIPT, POWER_NAMES, renderPowerScript } from "./machines-scripts.ts";
+
+export type Machine = {
+  readonly instanceId: string;
+  /** "<instance id>:<random>" */
+  readonly cookie: string;
+};
+
+export type BootOptions = {
+  /** Decoded. */
+  readonly userData: Uint8Array;
+  /** `http://127.0.0.1:<port>/imds/<id>/<random>`, without a slash at its end. */
+  readonly metadataEndpoint: string;
+};
+
+export type MachinesOptions = {
+  /** Holds one folder for each instance. */
+  readonly folder: string;
+  readonly environment: HostEnvironment;
+};
+
+/** What a machine takes over of the host's environment, and all of it: neither AWS's variables nor secrets belong here. */
+export type HostEnvironment = { readonly PATH: string; readonly [name: string]: string };
+
+export type Machines = {
+  /** Runs the user-data, unless it has run before. Throws when the host cannot start a process. */
+  boot(machine: Machine, options: BootOptions): Promise<void>;
+  hasStarted(instanceId: string): Promise<boolean>;
+  /** It was powered off from inside. */
+  hasPoweredOff(instanceId: string): Promise<boolean>;
+  /** SIGTERM, 2 s, SIGKILL. Returns how many processes are left after some 10 s more; zero but for a process the kernel does not let go. */
+  end(machine: Machine): Promise<number>;
+  /** The last 64 KiB that it printed. */
+  readConsole(instanceId: string): Promise<Uint8Array>;
+  /** Cuts a console that has grown large down to its tail. */
+  trimConsole(instanceId: string): Promise<void>;
+  discardDisk(instanceId: string): Promise<void>;
+  discard(instanceId: string): Promise<void>;
+};
+
+const TERM_GRACE_MS = 2_000;
+const KILL_TRIES_MAX = 400;
+const POLL_MS = 25;
+/** What EC2 keeps of a console. */
+const CONSOLE_BYTES = 64 * 1024;
+const CONSOLE_BYTES_MAX = 4 * 1024 * 1024;
+
+export function createMachines({ folder, environment }: MachinesOptions): Machines {
+  const folderOf = (instanceId: string): string => join(folder, instanceId);
+  const scan = shareCalls(listProcesses);
+
+  async function listTree(machine: Machine): Promise<readonly HostProcess[]> {
+    const leader = await readLeader(folderOf(machine.instanceId));
+    const tree: Tree = { cookie: machine.cookie, leader };
+    return pickTree(await scan(), tree);
+  }
+
+  return {
+    boot: async (machine, options) => {
+      const at = folderOf(machine.instanceId);
+      await prepareFolder(at, machine, options);
+      await start(machineCommand(at, machine, options, environment), join(at, "console.log"));
+    },
+    hasStarted: (instanceId) => exists(join(folderOf(instanceId), "started")),
+    hasPoweredOff: (instanceId) => exists(join(folderOf(instanceId), "power-off")),
+    end: (machine) => endTree(() => listTree(machine)),
+    readConsole: (instanceId) => readTail(join(folderOf(instanceId), "console.log")),
+    trimConsole: (instanceId) => trimConsole(join(folderOf(instanceId), "console.log")),
+    discardDisk: (instanceId) => discard(join(folderOf(instanceId), "disk")),
+    discard: (instanceId) => discard(folderOf(instanceId)),
+  };
+}
+
+async function prepareFolder(at: string, machine: Machine, options: BootOptions): Promise<void> {
+  const bin = join(at, "bin");
+  for (const name of ["bin", "disk/home", "disk/tmp"]) {
+    await mkdir(join(at, name), { recursive: true });
+  }
+  await writeFile(join(at, "user-data"), options.userData, { mode: 0o600 });
+  await writeFile(join(at, "boot"), BOOT_SCRIPT);
+  const { metadataEndpoint } = options;
+  const script = renderPowerScript({ cookie: machine.cookie, folder: at, metadataEndpoint });
+  await writeFile(join(bin, ".power"), script);
+  await chmod(join(bin, ".power"), 0o755);
+  for (const name of POWER_NAMES) {
+    await rm(join(bin, name), { force: true });
+    await symlink(".power", join(bin, name));
+  }
+}
+
+type Command = {
+  readonly program: string;
+  readonly words: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+};
+
+/** The one place that says how a machine's first process is started; a sandbox is put in front here. */
+function machineCommand(
+  at: string,
+  machine: Machine,
+  { metadataEndpoint }: BootOptions,
+  host: HostEnvironment,
+): Command {
+  const environment = {
+    ...host,
+    PATH: `${join(at, "bin")}:${host.PATH}`,
+    HOME: join(at, "disk/home"),
+    TMPDIR: join(at, "disk/tmp"),
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: metadataEndpoint,
+    [COOKIE_VARIABLE]: machine.cookie,
+  };
+  return {
+    program: "/bin/sh",
+    words: [join(at, "boot"), at],
+    environment,
+    workingDir: join(at, "disk"),
+  };
+}
+
+/** Detached: a session of its own, which neither a signal to the cloud's group nor the cloud's end reaches. */
+async function start(command: Command, consolePath: string): Promise<void> {
+  const console = await open(consolePath, "a", 0o600);
+  try {
+    const child = spawn(command.program, command.words, {
+      detached: true,
+      cwd: command.workingDir,
+      env: command.environment,
+      stdio: ["ignore", console.fd, console.fd],
+    });
+    await once(child, "spawn");
+    child.unref();
+  } finally {
+    await console.close();
+  }
+}
+
+async function endTree(list: () => Promise<readonly HostProcess[]>): Promise<number> {
+  let tree = await list();
+  const told = new Set<number>();
+  for (let waitedMs = 0; tree.length > 0 && waitedMs < TERM_GRACE_MS; waitedMs += POLL_MS) {
+    // What has just been forked is told, too; nobody is told twice, who may be putting things in order.
+    const news = tree.filter(({ pid }) => !told.has(pid));
+    signalAll(news, "SIGTERM");
+    for (const { pid } of news) told.add(pid);
+    await sleep(POLL_MS);
+    tree = await list();
+  }
+  // A process may fork while it is being killed, so one round is not enough.
+  for (let tries = 0; tree.length > 0 && tries < KILL_TRIES_MAX; tries++) {
+    signalAll(tree, "SIGKILL");
+    await sleep(POLL_MS);
+    tree = await list();
+  }
+  return tree.length;
+}
+
+function signalAll(tree: readonly HostProcess[], signal: NodeJS.Signals): void {
+  for (const { pid } of tree) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      // It has ended since, or runs as somebody else; whoever is left is counted.
+      if (!hasCode(error, "ESRCH", "EPERM")) throw error;
+    }
+  }
+}
+
+/** Calls made in one turn of the event loop share one answer, which begins after all of them. */
+function shareCalls<Value>(call: () => Promise<Value>): () => Promise<Value> {
+  let next: Promise<Value> | undefined;
+  return () => {
+    next ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+      next = undefined;
+      return call();
+    });
+    return next;
+  };
+}
+
+async function readLeader(at: string): Promise<Tree["leader"]> {
+  try {
+    const path = join(at, "started");
+    const [pid, { mtimeMs }] = await Promise.all([readFile(path, "utf8"), stat(path)]);
+    return { pid: Number(pid), startedAt: mtimeMs };
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+async function readTail(path: string): Promise<Uint8Array> {
+  if (!(await exists(path))) return new Uint8Array();
+  const file = await open(path, "r");
+  try {
+    const { size } = await file.stat();
+    const length = Math.min(size, CONSOLE_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/** The machine writes at the file's end wherever that is, so it can be cut under it. */
+async function trimConsole(path: string): Promise<void> {
+  if (!(await exists(path)) || (await stat(path)).size <= CONSOLE_BYTES_MAX) return;
+  const tail = await readTail(path);
+  await truncate(path, 0);
+  await writeFile(path, tail, { flag: "a" });
+}
+
+const discard = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw error;
+  }
+}
+
+const hasCode = (error: unknown, ...codes: string[]): boolean =>
+  error instanceof Error && "code" in error && codes.includes(String(error.code));

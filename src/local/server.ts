@@ -1,0 +1,254 @@
+/**
+ * The local cloud's front: one loopback port for all services, as AWS clients see them. It verifies who calls, sends the
+ * request to the service that the signature names, and words errors in that service's protocol.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { Credentials } from "./credentials.ts";
+import { renderError } from "./error-bodies.ts";
+import {
+  ApiError,
+  type LocalRequest,
+  type LocalResponse,
+  readBody,
+  type Service,
+  type UnsignedRequest,
+} from "./http.ts";
+import { hashMismatch, openPayload } from "./payload.ts";
+import {
+  guessService,
+  type ServiceName,
+  type SignedRequest,
+  type Verified,
+  verifySignature,
+} from "./signature.ts";
+
+export type Log = (message: string, fields: Readonly<Record<string, unknown>>) => void;
+
+export type ServerOptions = {
+  readonly port: number;
+  readonly region: string;
+  readonly credentials: Credentials;
+  readonly log: Log;
+};
+
+export type Services = Readonly<Partial<Record<ServiceName, Service>>> & {
+  /** Requests under `/imds/`, which carry no signature. */
+  readonly imds?: { handle(request: UnsignedRequest): Promise<LocalResponse> };
+};
+
+export type RunningServer = {
+  readonly port: number;
+  /** Services are opened when the port is known, for their answers name it; until then all requests get 503. */
+  serve(services: Services): void;
+  /** Hangs up on everybody; resolves when no request is being worked on any more. */
+  stop(): Promise<void>;
+};
+
+/** S3's bodies stream; those of all other services are read whole, and none of theirs is larger. */
+const BODY_BYTES_MAX = 4 << 20;
+/** Longer than clients keep an idle connection, so that none sends into one that is just being closed. */
+const KEEP_ALIVE_MS = 75_000;
+
+/** Listens on 127.0.0.1. Rejects when the port is taken. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  let services: Services | undefined;
+  const working = new Set<Promise<void>>();
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0 });
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    const work = answer({
+      request,
+      response,
+      server,
+      services,
+      options,
+    });
+    working.add(work);
+    void work.finally(() => working.delete(work));
+  });
+  const port = await listen(server, options.port);
+  return {
+    port,
+    serve(opened) {
+      services = opened;
+    },
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await Promise.all([...working, closed]);
+    },
+  };
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => {
+      server.off("error", reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+type Exchange = {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly server: Server;
+  readonly services: Services | undefined;
+  readonly options: ServerOptions;
+};
+
+/** Never rejects: a caller that has hung up is nobody's error. */
+async function answer(exchange: Exchange): Promise<void> {
+  const { request, response, options } = exchange;
+  const requestId = randomUUID();
+  const gone = new AbortController();
+  const hangUp = (): void => gone.abort();
+  response.once("close", hangUp);
+  try {
+    const result = await route(exchange, { requestId, signal: gone.signal });
+    await send(exchange, requestId, result);
+  } catch (error) {
+    if (!response.headersSent && !response.destroyed) {
+      if (!(error instanceof ApiError)) logFailure(options.log, request, error);
+      await send(
+        exchange,
+        requestId,
+        renderError(describeRequest(request), error, requestId),
+      ).catch(hangUp);
+    } else if (!gone.signal.aborted) {
+      logFailure(options.log, request, error);
+      response.destroy();
+    }
+  } finally {
+    // What is left of a refused body must be read, or the connection could not be used again.
+    request.unpipe();
+    request.resume();
+  }
+}
+
+const logFailure = (log: Log, request: IncomingMessage, error: unknown): void =>
+  log("local request failed", { method: request.method, path: pathOf(request), error });
+
+const describeRequest = (
+  request: IncomingMessage,
+): { service: ServiceName; isHead: boolean; path: string } => ({
+  service: guessService(toSigned(request)),
+  isHead: request.method === "HEAD",
+  path: pathOf(request),
+});
+
+async function route(
+  { request, server, services, options }: Exchange,
+  context: Pick<UnsignedRequest, "requestId" | "signal">,
+): Promise<LocalResponse> {
+  checkSource(request, (server.address() as AddressInfo | null)?.port);
+  if (!services) throw new ApiError(503, "ServiceUnavailable", "the local cloud is starting");
+  const rawPath = pathOf(request);
+  const url = request.url ?? "/";
+  const base = {
+    ...context,
+    method: request.method ?? "GET",
+    rawPath,
+    query: new URLSearchParams(url.slice(rawPath.length)),
+    headers: request.headers,
+  };
+  if (rawPath === "/_local/health") {
+    return jsonResponse({ status: "running", services: Object.keys(services) });
+  }
+  if (rawPath.startsWith("/imds/") && services.imds) {
+    return services.imds.handle({ ...base, body: request, trailers: new Map() });
+  }
+  const signed = toSigned(request);
+  const service = guessService(signed);
+  const handler = services[service];
+  if (!handler) throw new ApiError(501, "NotImplemented", `the local cloud has no ${service} yet`);
+  const opened =
+    service === "s3"
+      ? openStream(request, verify(signed, options, undefined))
+      : await openWhole(request, options);
+  const verified: LocalRequest = { ...base, ...opened };
+  return handler.handle(verified);
+}
+
+type Opened = Pick<LocalRequest, "body" | "trailers" | "caller">;
+
+const openStream = (request: IncomingMessage, verified: Verified): Opened => ({
+  ...openPayload(request, verified),
+  caller: verified.caller,
+});
+
+async function openWhole(request: IncomingMessage, options: ServerOptions): Promise<Opened> {
+  const bytes = await readBody({ body: request }, BODY_BYTES_MAX);
+  const bodyHash = createHash("sha256").update(bytes).digest("hex");
+  const verified = verify(toSigned(request), options, bodyHash);
+  if (verified.payload !== bodyHash) throw hashMismatch();
+  return { body: Readable.from([bytes]), trailers: new Map(), caller: verified.caller };
+}
+
+const verify = (
+  request: SignedRequest,
+  options: ServerOptions,
+  bodyHash: string | undefined,
+): Verified =>
+  verifySignature(request, {
+    credentials: options.credentials,
+    region: options.region,
+    now: Date.now(),
+    bodyHash,
+  });
+
+/** A page in a browser could reach loopback, under a name of its own or with an Origin; no AWS tool sends either. */
+function checkSource(request: IncomingMessage, port: number | undefined): void {
+  if (request.headers.origin !== undefined) {
+    throw new ApiError(403, "AccessDenied", "requests from web pages (with an Origin) are refused");
+  }
+  const host = request.headers.host ?? "";
+  const name = host.slice(0, -`:${port}`.length);
+  const isOurs = name === "127.0.0.1" || name === "localhost" || name.endsWith(".localhost");
+  if (!host.endsWith(`:${port}`) || !isOurs) {
+    throw new ApiError(403, "AccessDenied", `the Host must be 127.0.0.1:${port}, not "${host}"`);
+  }
+}
+
+const toSigned = (request: IncomingMessage): SignedRequest => ({
+  method: request.method ?? "GET",
+  url: request.url ?? "/",
+  rawHeaders: request.rawHeaders,
+});
+
+const pathOf = (request: IncomingMessage): string => (request.url ?? "/").split("?", 1)[0] ?? "/";
+
+const jsonResponse = (value: unknown): LocalResponse => ({
+  status: 200,
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(value),
+});
+
+async function send(
+  { request, response }: Exchange,
+  requestId: string,
+  result: LocalResponse,
+): Promise<void> {
+  const { body } = result;
+  const headers: Record<string, string> = {
+    "x-amz-request-id": requestId,
+    "x-amzn-requestid": requestId,
+    ...result.headers,
+  };
+  const isBodiless = request.method === "HEAD" || result.status === 204 || result.status === 304;
+  if (body instanceof Readable) {
+    response.writeHead(result.status, headers);
+    if (!isBodiless) return pipeline(body, response);
+    body.destroy();
+    response.end();
+    return;
+  }
+  const bytes = typeof body === "string" ? Buffer.from(body) : (body ?? new Uint8Array());
+  if (!isBodiless) headers["content-length"] = String(bytes.length);
+  response.writeHead(result.status, headers);
+  response.end(isBodiless ? undefined : bytes);
+}

@@ -1,0 +1,76 @@
+/** SSM: GetParameter and GetParameters for the public names of the machine images. There are no parameters of one's own, and no sessions. */
+import { z } from "zod";
+import { IMAGES, type MachineImage, REGION } from "./ec2-world.ts";
+import { ApiError, readBody, type Service } from "./http.ts";
+
+const BODY_BYTES_MAX = 64 * 1024;
+/** As AWS limits GetParameters. */
+const NAMES_MAX = 10;
+
+const getParameter = z.strictObject({ Name: z.string(), WithDecryption: z.boolean().optional() });
+const getParameters = z.strictObject({
+  Names: z.array(z.string()).min(1).max(NAMES_MAX),
+  WithDecryption: z.boolean().optional(),
+});
+
+export function createSsm(): Service {
+  return {
+    handle: async (request) => {
+      const target = String(request.headers["x-amz-target"] ?? "");
+      const body = await readBody(request, BODY_BYTES_MAX);
+      return {
+        status: 200,
+        headers: { "content-type": "application/x-amz-json-1.1" },
+        body: JSON.stringify(answer(target, body.toString())),
+      };
+    },
+  };
+}
+
+function answer(target: string, body: string): unknown {
+  switch (target) {
+    case "AmazonSSM.GetParameter": {
+      const { Name } = parse(getParameter, body);
+      const image = findImage(Name);
+      if (image) return { Parameter: renderParameter(image) };
+      throw new ApiError(400, "ParameterNotFound", `there is no parameter ${Name}`);
+    }
+    case "AmazonSSM.GetParameters": {
+      const { Names } = parse(getParameters, body);
+      const images = Names.map(findImage).filter((image) => image !== undefined);
+      const InvalidParameters = Names.filter((name) => findImage(name) === undefined);
+      return { Parameters: images.map(renderParameter), InvalidParameters };
+    }
+    default: {
+      const message = `the local cloud does not know the operation ${target} of SSM`;
+      throw new ApiError(400, "UnknownOperationException", message);
+    }
+  }
+}
+
+function parse<Value>(schema: z.ZodType<Value>, body: string): Value {
+  const parsed = schema.safeParse(readJson(body));
+  if (parsed.success) return parsed.data;
+  throw new ApiError(400, "ValidationException", z.prettifyError(parsed.error));
+}
+
+function readJson(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+}
+
+const findImage = (name: string): MachineImage | undefined =>
+  IMAGES.find(({ parameter }) => parameter === name);
+
+const renderParameter = (image: MachineImage) => ({
+  Name: image.parameter,
+  Type: "String",
+  Value: image.id,
+  Version: 1,
+  LastModifiedDate: 1_767_225_600,
+  ARN: `arn:aws:ssm:${REGION}::parameter${image.parameter}`,
+  DataType: "text",
+});

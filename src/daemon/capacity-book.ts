@@ -1,0 +1,47 @@
+/** The daemon's copy of `capacity.json`: which offers rest. Only the holder of the lease writes it. */
+import { type Capacity, capacitySchema, rested } from "../core/capacity.ts";
+import { key } from "../core/layout.ts";
+import type { Offer } from "../core/offers.ts";
+import type { Store } from "../ports.ts";
+
+export type CapacityBook = {
+  readonly current: () => Capacity;
+  /** Puts an offer to rest. */
+  readonly rest: (
+    offer: Pick<Offer, "instanceType" | "zone">,
+    refusal: { readonly code: string; readonly at: number },
+  ) => void;
+  /** Writes what has changed since the last save. */
+  readonly save: () => Promise<void>;
+};
+
+export async function openCapacityBook(store: Store): Promise<CapacityBook> {
+  let capacity = await readCapacity(store);
+  let saved = capacity;
+  return {
+    current: () => capacity,
+    rest: (offer, refusal) => {
+      capacity = rested(capacity, offer, refusal);
+    },
+    save: async () => {
+      if (saved === capacity) return;
+      const current = capacity;
+      await store.put(key.capacity, JSON.stringify({ format: 1, rests: current }));
+      saved = current;
+    },
+  };
+}
+
+/** What cannot be read is begun anew: it costs one refused launch per offer. */
+async function readCapacity(store: Store): Promise<Capacity> {
+  const object = await store.find(key.capacity);
+  if (!object) return {};
+  try {
+    const { rests } = JSON.parse(new TextDecoder().decode(object.body)) as { rests?: unknown };
+    const parsed = capacitySchema.safeParse(rests);
+    return parsed.success ? parsed.data : {};
+  } catch (error) {
+    if (error instanceof SyntaxError) return {};
+    throw error;
+  }
+}

@@ -1,0 +1,107 @@
+/** From a drop's copy in the bucket to the jobs of its run: reads `.dstack/` alone, never the code beside it. */
+import { z } from "zod";
+import type { Limits } from "../core/limits.ts";
+import type { Run } from "../core/run.ts";
+import { UserError } from "../errors.ts";
+import type { ObjectInfo, Store } from "../ports.ts";
+import { compileBundle, listTagReferences } from "../workflow/compile.ts";
+import type { Request } from "../workflow/request.ts";
+import { readTarDotDstack, readZipDotDstack } from "./archive.ts";
+import type { DropName } from "./drop-name.ts";
+import { readTags } from "./tags.ts";
+
+export type CompiledDrop = Pick<Run, "workflows" | "jobs" | "warnings" | "tag">;
+
+/** Reading a bundle that takes longer than this is given up as the user's to mend. */
+const READ_MS = 10 * 60_000;
+
+/** Throws UserError for everything that whoever made the bundle can mend. */
+export async function compileDrop(
+  { store, limits }: { readonly store: Store; readonly limits: Limits },
+  {
+    drop,
+    name,
+    run,
+    bundleKey,
+  }: {
+    readonly drop: ObjectInfo & { readonly metadata: Readonly<Record<string, string>> };
+    readonly name: DropName;
+    readonly run: { readonly id: string; readonly name: string };
+    readonly bundleKey: string;
+  },
+): Promise<CompiledDrop> {
+  const request = readRequest(drop.metadata, name.workflow);
+  const files = await readFiles(store, { bundleKey, isZip: name.isZip, bytes: drop.bytes });
+  const input = { files, request, run, limits };
+  const tags = await readTags(store, listTagReferences(input));
+  const { jobs, workflows, warnings, tag } = compileBundle({ ...input, tags });
+  return {
+    jobs: [...jobs],
+    workflows: [...workflows],
+    warnings: [...warnings],
+    ...(tag === undefined ? {} : { tag }),
+  };
+}
+
+async function readFiles(
+  store: Store,
+  { bundleKey, isZip, bytes }: { bundleKey: string; isZip: boolean; bytes: number },
+): Promise<ReadonlyMap<string, string>> {
+  const signal = AbortSignal.timeout(READ_MS);
+  try {
+    if (!isZip) return await readTarDotDstack(await store.open(bundleKey), { signal });
+    const read = (start: number, end: number) => store.open(bundleKey, { start, end });
+    return await readZipDotDstack({ bytes, read }, { signal });
+  } catch (cause) {
+    if (!signal.aborted) throw cause;
+    const hint = "Send fewer or smaller files.";
+    throw new UserError("the bundle could not be read within 10 minutes", hint, { cause });
+  }
+}
+
+const requestSchema = z.object({
+  workflows: z.array(z.string()).default([]),
+  variables: z.record(z.string(), z.string()).default({}),
+  tag: z.string().optional(),
+});
+
+/**
+ * What the drop's metadata asks for. `errand-request` is what the submit command wrote and goes first; then
+ * `workflow`, `var-<name>` and `tag`, as anybody may set them. The folder below `drops/` names a workflow.
+ */
+export function readRequest(
+  metadata: Readonly<Record<string, string>>,
+  folder: string | undefined,
+): Request {
+  const written = readWritten(metadata["errand-request"]);
+  const named = (metadata.workflow ?? "").split(",").map((each) => each.trim());
+  const candidates = [
+    written.workflows,
+    folder === undefined ? [] : [folder],
+    named.filter(Boolean),
+  ];
+  const variables = Object.entries(metadata)
+    .filter(([key]) => key.startsWith("var-"))
+    .map(([key, value]) => [key.slice("var-".length), value] as const);
+  const tag = written.tag ?? metadata.tag;
+  return {
+    workflows: candidates.find((each) => each.length > 0) ?? [],
+    variables: { ...Object.fromEntries(variables), ...written.variables },
+    ...(tag === undefined ? {} : { tag }),
+  };
+}
+
+function readWritten(text: string | undefined): z.infer<typeof requestSchema> {
+  if (text === undefined) return requestSchema.parse({});
+  const cure = "Send the bundle with errand submit, or leave that metadata out.";
+  try {
+    const parsed = requestSchema.safeParse(
+      JSON.parse(Buffer.from(text, "base64").toString("utf8")),
+    );
+    if (parsed.success) return parsed.data;
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new UserError("the drop's metadata errand-request is not base64 JSON", cure, { cause });
+  }
+  throw new UserError("the drop's metadata errand-request is not of the form it should be", cure);
+}

@@ -1,0 +1,116 @@
+/**
+ * The daemon: takes in drops, turns the loop, sweeps. Events only wake it and say where to look; a
+ * periodic look and sweep find what an event failed to tell.
+ */
+import type { LaunchSettings } from "../core/launches.ts";
+import type { Limits } from "../core/limits.ts";
+import type { Log } from "../log.ts";
+import type { Clock, Cloud, Events, Store } from "../ports.ts";
+import { createActor } from "./acts.ts";
+import { type Bell, createBell } from "./bell.ts";
+import { openCapacityBook } from "./capacity-book.ts";
+import { keepScript } from "./installation.ts";
+import { createIntakeQueue } from "./intake-queue.ts";
+import { type Holder, keepLease } from "./lease.ts";
+import { createStatusWriter } from "./status.ts";
+import { leaseTurn, listenTurn, planTurn, putOff, sweepTurn, type Turning } from "./turns.ts";
+
+export type DaemonOptions = Pick<Turning, "pollMs" | "sweepMs"> & {
+  readonly cloud: Cloud;
+  readonly store: Store;
+  readonly events: Events;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly settings: Omit<LaunchSettings, "scriptSha256">;
+  /** The constant part of the user-data. */
+  readonly script: { readonly script: string; readonly sha256: string };
+  readonly holder: Holder;
+  /** True only when a lease's holder certainly runs no more. */
+  readonly isDead: (holder: Holder) => boolean;
+  /** Fresh random text of a..z and 2..7, 20 characters. */
+  readonly newToken: () => string;
+  /** Called once, when drops are taken. */
+  readonly onReady: () => void;
+};
+
+/** How often a loop that may not act looks whether it may. */
+const STANDBY_TURN_MS = 500;
+/** How long a stopping daemon waits for calls under way. */
+const STOP_MS = 5_000;
+
+/**
+ * Runs until the signal aborts; jobs then go on, and the next daemon takes them up. Rejects with
+ * UserError or CloudError when it cannot begin, and with anything else that is a bug.
+ */
+export async function runDaemon(options: DaemonOptions, signal: AbortSignal): Promise<void> {
+  const failure = new AbortController();
+  const stop = AbortSignal.any([signal, failure.signal]);
+  const onBug = (error: unknown) => failure.abort(error);
+  const { turning, onIdle } = await setUp(options, { stop, onBug });
+
+  const { lease, clock, log } = turning;
+  await lease.renew();
+  if (!lease.isHeld()) log.warn("another daemon plans; standing by", { host: lease.seen()?.host });
+  const repeat = async (turn: (turning: Turning) => Promise<void>, needsLease: boolean) => {
+    while (!stop.aborted) {
+      if (!needsLease || lease.isHeld()) await turn(turning);
+      else await clock.sleep(STANDBY_TURN_MS, stop);
+    }
+  };
+  const announce = async () => {
+    while (!stop.aborted && !lease.isHeld()) await clock.sleep(STANDBY_TURN_MS, stop);
+    if (!stop.aborted) options.onReady();
+  };
+  const loops = [
+    repeat(leaseTurn, false),
+    repeat(planTurn, true),
+    repeat(listenTurn, true),
+    repeat(sweepTurn, true),
+    announce(),
+  ];
+  await Promise.all(loops.map((loop) => loop.catch(onBug)));
+  const idle = new AbortController();
+  await Promise.race([onIdle(), clock.sleep(STOP_MS, idle.signal)]);
+  idle.abort();
+  try {
+    await lease.release();
+  } catch (error) {
+    putOff("lease release", error, log);
+  }
+  if (failure.signal.aborted) throw failure.signal.reason;
+}
+
+async function setUp(
+  options: DaemonOptions,
+  { stop, onBug }: { stop: AbortSignal; onBug: (error: unknown) => void },
+): Promise<{ readonly turning: Turning; readonly onIdle: () => Promise<unknown> }> {
+  const { store, clock, script } = options;
+  const bell: Bell = createBell(clock.sleep);
+  await keepScript(store, script);
+  const lease = keepLease(store, options.holder, { now: clock.now, isDead: options.isDead });
+  const capacity = await openCapacityBook(store);
+  const actor = createActor({
+    ...options,
+    mayAct: lease.isHeld,
+    onDone: bell.ring,
+    onBug,
+    onRefusal: (launch, answer) => {
+      // Refused as one of several says little: half as many may well fit.
+      if (answer.kind === "no-capacity" && answer.size === 1) capacity.rest(launch.input, answer);
+    },
+  });
+  const planner = {
+    ...options,
+    settings: { ...options.settings, scriptSha256: script.sha256 },
+    actor,
+    status: createStatusWriter(store),
+    capacity: capacity.current,
+    mayPlan: lease.isHeld,
+  };
+  const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug });
+  const { installation } = options.settings;
+  const sweeper = { ...options, installation, missingLaunches: new Map<string, number>() };
+  const turning = { ...options, bell, lease, capacity, intakes, planner, sweeper, heard: [], stop };
+  return { turning, onIdle: () => Promise.all([actor.onIdle(), intakes.onIdle()]) };
+}

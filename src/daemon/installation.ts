@@ -1,0 +1,41 @@
+/** Who this bucket belongs to: an id made once, so that two installations never touch each other's instances. */
+import { z } from "zod";
+import { key } from "../core/layout.ts";
+import { isCloudError, UserError } from "../errors.ts";
+import type { Store } from "../ports.ts";
+
+const errandSchema = z.object({ format: z.literal(1), installation: z.string().min(1) });
+
+/** Reads the installation's id, or makes the bucket ours with `freshId`. */
+export async function ensureInstallation(store: Store, freshId: string): Promise<string> {
+  try {
+    const body = JSON.stringify({ format: 1, installation: freshId });
+    await store.put(key.errand, body, { condition: { ifAbsent: true } });
+    return freshId;
+  } catch (error) {
+    if (!isCloudError(error, "conflict")) throw error;
+  }
+  const object = await store.find(key.errand);
+  const parsed = errandSchema.safeParse(
+    object && JSON.parse(new TextDecoder().decode(object.body)),
+  );
+  if (!parsed.success) {
+    throw new UserError(
+      "errand.json in the bucket is of a format this version does not know",
+      "Run the version of Errand that wrote it, or a newer one.",
+    );
+  }
+  return parsed.data.installation;
+}
+
+/** Keeps the script that instances run under its hash, so that a launch can be repeated after an upgrade. */
+export async function keepScript(
+  store: Store,
+  { script, sha256 }: { readonly script: string; readonly sha256: string },
+): Promise<void> {
+  try {
+    await store.put(key.bootstrap(sha256), script, { condition: { ifAbsent: true } });
+  } catch (error) {
+    if (!isCloudError(error, "conflict")) throw error;
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Taking a drop in, once. Every step may be repeated: a repeated event or a crash in between meets the
+ * same run id, the same copy and the same record. A key that is overwritten meanwhile is a second drop.
+ */
+import { key, prefix, RUN_ID, runId } from "../core/layout.ts";
+import type { Limits } from "../core/limits.ts";
+import type { Run } from "../core/run.ts";
+import { isFinished } from "../core/states.ts";
+import { viewRun } from "../core/view.ts";
+import { isCloudError, UserError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Clock, ObjectInfo, Store } from "../ports.ts";
+import { type CompiledDrop, compileDrop } from "./compile-drop.ts";
+import { type DropName, parseDropKey } from "./drop-name.ts";
+import { runName, suffixOf } from "./names.ts";
+import { createRun, markOpen, readRun } from "./records.ts";
+
+export type Intake = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+};
+
+type Drop = ObjectInfo & { readonly metadata: Readonly<Record<string, string>> };
+
+/** Takes in what lies at a key under `drops/`. Nothing there, or a folder's placeholder: nothing to do. */
+export async function takeIn(intake: Intake, dropKey: string): Promise<void> {
+  const { store, log } = intake;
+  const drop = await store.findInfo(dropKey);
+  if (!drop || (drop.bytes === 0 && dropKey.endsWith("/"))) return;
+  const name = parseDropKey(dropKey);
+  const found = await findRun(intake, drop, name);
+  if (found.isNew) {
+    const run = await begin(intake, drop, { name, id: found.id });
+    if (!run) return;
+    log.info("drop taken in", { run: run.id, name: run.name, key: dropKey, jobs: run.jobs.length });
+  } else {
+    log.info("drop seen again", { run: found.id, key: dropKey });
+  }
+  await removeDrop(store, drop);
+}
+
+/** The id this drop has, or will have. A chosen id that another drop took first does not count. */
+async function findRun(
+  { store }: Intake,
+  drop: Drop,
+  name: DropName,
+): Promise<{ readonly id: string; readonly isNew: boolean }> {
+  const text = `${drop.key}\n${drop.etag}\n${drop.modifiedAt}`;
+  const derived = runId(new Date(drop.modifiedAt).toISOString(), suffixOf(text));
+  const candidates = RUN_ID.test(name.name) ? [name.name, derived] : [derived];
+  for (const id of candidates) {
+    const saved = await readRun(store, id);
+    if (saved === undefined) return { id, isNew: true };
+    if (saved === "unreadable") continue;
+    const isSame = saved.run.drop.key === drop.key && saved.run.drop.etag === drop.etag;
+    if (!isSame) continue;
+    // The daemon before us came as far as the record: see to what follows it.
+    if (!isFinished(saved.run)) await markOpen(store, id);
+    else await writeStatus(store, saved.run);
+    return { id, isNew: false };
+  }
+  throw new Error(`drop ${drop.key} meets other runs at ${candidates.join(" and ")}`);
+}
+
+async function begin(
+  intake: Intake,
+  drop: Drop,
+  { name, id }: { name: DropName; id: string },
+): Promise<Run | undefined> {
+  const { store, clock } = intake;
+  const bundleKey = key.bundle(id, name.isZip ? "zip" : "tar.gz");
+  try {
+    await store.copy(drop, bundleKey);
+  } catch (error) {
+    // Overwritten or taken away since we looked: what is there now is another drop.
+    if (isCloudError(error, "conflict", "not-found")) return undefined;
+    throw error;
+  }
+  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });
+  try {
+    if (run.rejected) await reject(store, run, drop);
+    else await createRun(store, run);
+  } catch (error) {
+    // Another intake of the same drop, or our own write whose reply was lost: the next event tells.
+    if (!isCloudError(error, "conflict")) throw error;
+    const saved = await readRun(store, id);
+    if (saved === undefined || saved === "unreadable") throw error;
+    await markOpen(store, id);
+    return saved.run;
+  }
+  return run;
+}
+
+async function makeRun(
+  intake: Intake,
+  drop: Drop,
+  { name, id, bundleKey, at }: { name: DropName; id: string; bundleKey: string; at: number },
+): Promise<Run> {
+  const run = {
+    format: 1,
+    id,
+    name: runName(id),
+    createdAt: at,
+    drop: { key: drop.key, etag: drop.etag },
+    bundle: { key: bundleKey, bytes: drop.bytes },
+    attempts: [],
+    refusals: [],
+    verdicts: [],
+  } as const;
+  const compiled = await compile(intake, drop, { name, id, bundleKey });
+  return { ...run, attempts: [], refusals: [], verdicts: [], ...compiled };
+}
+
+type Compiled = CompiledDrop & { readonly rejected?: string[] };
+
+/** What the user can mend ends as a failed run with its reasons. */
+async function compile(
+  { store, limits }: Intake,
+  drop: Drop,
+  { name, id, bundleKey }: { name: DropName; id: string; bundleKey: string },
+): Promise<Compiled> {
+  const run = { id, name: runName(id) };
+  try {
+    if (name.problem) throw new UserError(name.problem);
+    return await compileDrop({ store, limits }, { drop, name, run, bundleKey });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    const text = error.hint === "" ? error.message : `${error.message}\n${error.hint}`;
+    const workflows = name.workflow === undefined ? [] : [name.workflow];
+    return { workflows, jobs: [], warnings: [], rejected: text.split("\n") };
+  }
+}
+
+/** A run that failed before it began: its record and its view, and the bundle kept to look at. */
+async function reject(store: Store, run: Run, drop: Drop): Promise<void> {
+  const dropName = drop.key.slice(prefix.drops.length);
+  const copied = await store.findInfo(run.bundle.key);
+  if (copied) await store.copy(copied, key.rejected(run.id, dropName));
+  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
+  await writeStatus(store, run);
+}
+
+async function writeStatus(store: Store, run: Run): Promise<void> {
+  const view = viewRun(run, { at: run.createdAt, holds: [] });
+  await store.put(key.status(run.id), JSON.stringify({ format: 1, ...view }), {
+    contentType: "application/json",
+  });
+}
+
+async function removeDrop(store: Store, drop: Drop): Promise<void> {
+  try {
+    await store.remove(drop.key, { ifEtag: drop.etag });
+  } catch (error) {
+    // Overwritten meanwhile: a second drop, which has its own event, and the sweep.
+    if (!isCloudError(error, "conflict", "not-found")) throw error;
+  }
+}

@@ -1,0 +1,78 @@
+/** Records in the bucket: read, created, saved by compare-and-swap, and marked open until their run is finished. */
+import { key, prefix } from "../core/layout.ts";
+import { type Run, runSchema } from "../core/run.ts";
+import { isCloudError } from "../errors.ts";
+import type { Store } from "../ports.ts";
+
+export type SavedRun = { readonly run: Run; readonly etag: string };
+
+/** How many objects are read at once in one look. */
+const READS_AT_ONCE = 32;
+
+export type OpenRuns = {
+  readonly saved: readonly SavedRun[];
+  /** Ids whose record cannot be read: of another format, or damaged. Their instances are left alone. */
+  readonly unreadable: readonly string[];
+};
+
+/** Every run that is marked open, read now. */
+export async function readOpenRuns(store: Store): Promise<OpenRuns> {
+  const markers = await store.list(prefix.open);
+  const ids = markers.map((marker) => marker.key.slice(prefix.open.length));
+  const saved: SavedRun[] = [];
+  const unreadable: string[] = [];
+  for (let start = 0; start < ids.length; start += READS_AT_ONCE) {
+    const batch = ids.slice(start, start + READS_AT_ONCE);
+    const read = await Promise.all(batch.map((id) => readRun(store, id)));
+    read.forEach((each, index) => {
+      if (each === "unreadable") unreadable.push(batch[index] ?? "");
+      // A marker without a record: intake has not come that far, or the record was removed by hand.
+      else if (each) saved.push(each);
+    });
+  }
+  return { saved, unreadable };
+}
+
+export async function readRun(
+  store: Store,
+  id: string,
+): Promise<SavedRun | "unreadable" | undefined> {
+  const object = await store.find(key.record(id));
+  if (!object) return undefined;
+  const run = parseRun(object.body);
+  return run ? { run, etag: object.etag } : "unreadable";
+}
+
+function parseRun(body: Uint8Array): Run | undefined {
+  try {
+    const parsed = runSchema.safeParse(JSON.parse(new TextDecoder().decode(body)));
+    return parsed.success ? parsed.data : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Creates the record and marks the run open. Throws `conflict` when there is a record of this id. */
+export async function createRun(store: Store, run: Run): Promise<void> {
+  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
+  await markOpen(store, run.id);
+}
+
+/** Marking twice is harmless: a marker of a finished run is taken away again by the next look. */
+export async function markOpen(store: Store, id: string): Promise<void> {
+  await store.put(key.open(id), '{"format":1}');
+}
+
+/** Returns the new ETag. A lost reply of our own write is recognised by its content. */
+export async function saveRun(store: Store, run: Run, etag: string): Promise<string> {
+  const body = JSON.stringify(run);
+  try {
+    return await store.put(key.record(run.id), body, { condition: { ifEtag: etag } });
+  } catch (error) {
+    if (!isCloudError(error, "conflict")) throw error;
+    const current = await store.find(key.record(run.id));
+    if (current && new TextDecoder().decode(current.body) === body) return current.etag;
+    throw error;
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * What events and looks leave behind: instances that no open run wants, and inbox entries of runs that
+ * are over. A sweep terminates only what it knows to be unwanted, on a complete reading of EC2 and of a
+ * bucket that is this installation's.
+ */
+
+import { type Launch, launchSchema } from "../core/launches.ts";
+import { key } from "../core/layout.ts";
+import { type Instance, isAlive } from "../core/observation.ts";
+import { isOpen } from "../core/run.ts";
+import { isFinished } from "../core/states.ts";
+import type { Log } from "../log.ts";
+import type { Clock, Cloud, Store } from "../ports.ts";
+import { readInbox } from "./inbox.ts";
+import { readRun } from "./records.ts";
+
+/** A launch is absent only when it was missing twice, this far apart. */
+export const ABSENT_LAUNCH_MS = 5 * 60_000;
+/** More orphans than this at once look like our own mistake: hold, and ask. */
+export const ORPHANS_MAX = 5;
+
+export type Sweeper = {
+  readonly cloud: Cloud;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly installation: string;
+  /** Since when each token's launch has been missing. */
+  readonly missingLaunches: Map<string, number>;
+};
+
+export async function sweep(sweeper: Sweeper): Promise<void> {
+  await sweepInstances(sweeper);
+  await sweepInbox(sweeper);
+}
+
+async function sweepInstances(sweeper: Sweeper): Promise<void> {
+  const { cloud, store, log } = sweeper;
+  // Instances before records, as in every look.
+  const living = (await cloud.listInstances()).filter(isAlive);
+  if (living.length === 0 || !(await isOurBucket(store, sweeper.installation))) return;
+  const orphans: Instance[] = [];
+  for (const instance of living) {
+    if (await isOrphan(instance, sweeper)) orphans.push(instance);
+  }
+  if (orphans.length === 0) return;
+  const ids = orphans.map((each) => each.id);
+  if (orphans.length > ORPHANS_MAX || (orphans.length > 1 && orphans.length * 2 > living.length)) {
+    log.error("orphans held", {
+      instanceIds: ids,
+      hint: "check them, then terminate them by hand",
+    });
+    return;
+  }
+  await cloud.terminate(ids);
+  log.warn("orphans terminated", { instanceIds: ids });
+}
+
+async function isOurBucket(store: Store, installation: string): Promise<boolean> {
+  const object = await store.find(key.errand);
+  if (!object) return false;
+  const found = JSON.parse(new TextDecoder().decode(object.body)) as { installation?: unknown };
+  return found.installation === installation;
+}
+
+/** True only when it is certain that nobody wants the instance. */
+async function isOrphan(instance: Instance, sweeper: Sweeper): Promise<boolean> {
+  if (instance.token === "") return false;
+  const launch = await readLaunch(instance.token, sweeper);
+  if (launch === "unreadable") return false;
+  if (launch === "absent") return true;
+  if (launch === "perhaps absent") return false;
+  const member = launch.attempts[instance.index];
+  if (!member) return false;
+  const saved = await readRun(sweeper.store, member.run);
+  if (saved === "unreadable") return false;
+  // A launch is written before the record that names it: a missing record may be about to come, a
+  // launch older than the longest repeat of RunInstances will not be used any more.
+  if (!saved) return sweeper.clock.now() - launch.createdAt > ABSENT_LAUNCH_MS;
+  const attempt = saved.run.attempts.find(
+    (each) => each.launch.token === instance.token && each.launch.index === instance.index,
+  );
+  if (!attempt) return sweeper.clock.now() - launch.createdAt > ABSENT_LAUNCH_MS;
+  return !isOpen(attempt);
+}
+
+type FoundLaunch = Launch | "unreadable" | "absent" | "perhaps absent";
+
+async function readLaunch(token: string, sweeper: Sweeper): Promise<FoundLaunch> {
+  const { store, clock, missingLaunches } = sweeper;
+  const object = await store.find(key.launch(token));
+  if (object) {
+    missingLaunches.delete(token);
+    try {
+      const parsed = launchSchema.safeParse(JSON.parse(new TextDecoder().decode(object.body)));
+      return parsed.success ? parsed.data : "unreadable";
+    } catch (error) {
+      if (error instanceof SyntaxError) return "unreadable";
+      throw error;
+    }
+  }
+  const since = missingLaunches.get(token);
+  if (since === undefined) missingLaunches.set(token, clock.now());
+  return since !== undefined && clock.now() - since >= ABSENT_LAUNCH_MS
+    ? "absent"
+    : "perhaps absent";
+}
+
+/** Reports and cancels of runs that are over, and reports that nobody can read, are put away. */
+async function sweepInbox({ store, log }: Sweeper): Promise<void> {
+  const inbox = await readInbox(store);
+  for (const objectKey of inbox.unreadable) {
+    const info = await store.findInfo(objectKey);
+    if (!info) continue;
+    await store.copy(info, `rejected/${objectKey}`);
+    await store.remove(objectKey, { ifEtag: info.etag });
+    log.error("report rejected", { key: objectKey, kept: `rejected/${objectKey}` });
+  }
+  for (const { key: objectKey, content } of inbox.reports) {
+    if (await isOver(store, content.run)) await store.remove(objectKey);
+  }
+  for (const run of inbox.cancels.keys()) {
+    // A cancel of a run not yet taken in is kept for it.
+    if (await isOver(store, run)) await store.remove(key.cancel(run));
+  }
+}
+
+async function isOver(store: Store, run: string): Promise<boolean> {
+  const saved = await readRun(store, run);
+  return saved !== undefined && saved !== "unreadable" && isFinished(saved.run);
+}

@@ -1,0 +1,278 @@
+/**
+ * One turn of the loop: look at the world, decide, write the decision down, act on it.
+ *
+ * Three orders carry the proof that work is done once and nothing is left running; each is said
+ * below where it happens.
+ */
+import type { Capacity } from "../core/capacity.ts";
+import {
+  type Batches,
+  type LaunchSettings,
+  type Member,
+  makeLaunch,
+  makeOrder,
+} from "../core/launches.ts";
+import { key } from "../core/layout.ts";
+import { type Limits, roomLeft } from "../core/limits.ts";
+import { type Instance, type Look, orderKey, type Report } from "../core/observation.ts";
+import type { Catalog } from "../core/offers.ts";
+import { isLiving, type Run } from "../core/run.ts";
+import { isFinished, runState } from "../core/states.ts";
+import { type Step, step } from "../core/step.ts";
+import { CloudError, describeError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Clock, Cloud, Store } from "../ports.ts";
+import type { Actor } from "./acts.ts";
+import { type Inbox, readInbox, removeAbsorbed } from "./inbox.ts";
+import { type OpenRuns, readOpenRuns, type SavedRun, saveRun } from "./records.ts";
+import type { StatusWriter } from "./status.ts";
+import { tagRun } from "./tags.ts";
+
+export type Planner = {
+  readonly cloud: Cloud;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly settings: LaunchSettings;
+  readonly actor: Actor;
+  readonly status: StatusWriter;
+  readonly capacity: () => Capacity;
+  /** A fresh random launch token, well under 64 characters. */
+  readonly newToken: () => string;
+  /** True while this daemon may plan: between the look and the save it may have lost its lease. */
+  readonly mayPlan: () => boolean;
+};
+
+export type Ticked = {
+  /** Something was written down: look again at once, until nothing is. */
+  readonly hasChanged: boolean;
+  readonly openRuns: number;
+  /** When a hold is worth another look. */
+  readonly nextLookAt: number | undefined;
+};
+
+type World = OpenRuns & {
+  readonly at: number;
+  readonly instances: readonly Instance[];
+  readonly inbox: Inbox;
+  readonly catalog: Catalog;
+};
+
+type Decided = { readonly before: SavedRun; readonly next: Step };
+
+export async function tick(planner: Planner): Promise<Ticked> {
+  const world = await look(planner);
+  const decided = decide(planner, world);
+  const written = await writeLaunches(planner, world, decided);
+  const kept = planner.mayPlan() ? await save(planner, world, written) : [];
+  act(planner, world, { written, kept });
+  await Promise.all(kept.map((each) => tell(planner, world, each)));
+  const waits = kept.flatMap(({ next }) => next.holds.flatMap((hold) => hold.nextLookAt ?? []));
+  return {
+    hasChanged: kept.some(({ before, next }) => next.run !== before.run),
+    openRuns: world.saved.length,
+    nextLookAt: waits.length > 0 ? Math.min(...waits) : undefined,
+  };
+}
+
+async function look({ cloud, store, clock }: Planner): Promise<World> {
+  // First order: instances before records, and never from a cache. A record is saved before its
+  // instances are launched, so an instance whose record cannot be found is an orphan, not early.
+  const instances = await cloud.listInstances();
+  const runs = await readOpenRuns(store);
+  // Second order: reports after instances. A runner has reported, or given up, before it powers
+  // off, so an instance seen dead has no report still to come.
+  const inbox = await readInbox(store);
+  const catalog = await cloud.readCatalog();
+  return { ...runs, at: clock.now(), instances, inbox, catalog };
+}
+
+/** Serial, so that each run is decided knowing what the runs before it take of the ceilings. */
+function decide(planner: Planner, world: World): Decided[] {
+  const { actor, limits, log } = planner;
+  const attempts = world.saved.flatMap(({ run }) => run.attempts);
+  let room = roomLeft(limits, attempts, world.instances);
+  let batches: Batches = {
+    tokens: Array.from({ length: Math.max(0, room.instances) }, planner.newToken),
+    open: [],
+  };
+  const decided: Decided[] = [];
+  for (const before of world.saved) {
+    const { run } = before;
+    const seen: Look = {
+      at: world.at,
+      instances: world.instances,
+      reports: reportsOf(world.inbox, run.id).map(({ content }) => content),
+      cancel: world.inbox.cancels.get(run.id),
+      answers: actor.answers,
+      claims: actor.claims,
+      catalog: world.catalog,
+      capacity: planner.capacity(),
+      limits,
+      room,
+      batches,
+    };
+    try {
+      const next = step(run, seen);
+      ({ room, batches } = next);
+      decided.push({ before, next });
+    } catch (error) {
+      // A run that cannot be decided does not stop the others; it is a bug, and its machines stay bounded.
+      log.error("run not decided", { run: run.id, error: describeError(error) });
+    }
+  }
+  return decided;
+}
+
+const reportsOf = (inbox: Inbox, run: string) =>
+  inbox.reports.filter(({ content }) => content.run === run);
+
+/** Launches and orders before the records that name them. Runs whose launch could not be written wait for the next look. */
+async function writeLaunches(
+  planner: Planner,
+  world: World,
+  decided: readonly Decided[],
+): Promise<Decided[]> {
+  const { store, settings, log } = planner;
+  const failed = new Set<string>();
+  const context = { catalog: world.catalog, settings, at: world.at };
+  await Promise.all(
+    [...membersByToken(decided)].map(async ([token, members]) => {
+      try {
+        const launch = makeLaunch(token, members, context);
+        const create = { condition: { ifAbsent: true } } as const;
+        await Promise.all([
+          store.put(key.launch(token), JSON.stringify(launch), create),
+          ...members.map((member, index) => {
+            const order = makeOrder(member, settings);
+            return store.put(key.order(token, index), JSON.stringify(order), create);
+          }),
+        ]);
+      } catch (error) {
+        if (!(error instanceof CloudError)) throw error;
+        log.warn("launch put off", { token, error: describeError(error) });
+        failed.add(token);
+      }
+    }),
+  );
+  return decided.filter(({ before, next }) =>
+    newAttempts(before, next).every((attempt) => !failed.has(attempt.launch.token)),
+  );
+}
+
+/** In the order of their indexes: runs are decided in order, and indexes are given in that order. */
+function membersByToken(decided: readonly Decided[]): ReadonlyMap<string, readonly Member[]> {
+  const members = new Map<string, Member[]>();
+  for (const { before, next } of decided) {
+    for (const attempt of newAttempts(before, next)) {
+      const { token } = attempt.launch;
+      members.set(token, [...(members.get(token) ?? []), { run: next.run, attempt }]);
+    }
+  }
+  return members;
+}
+
+function newAttempts(before: SavedRun, next: Step) {
+  const known = new Set(before.run.attempts.map(({ launch }) => orderOf(launch)));
+  return next.run.attempts.filter(({ launch }) => !known.has(orderOf(launch)));
+}
+
+const orderOf = (launch: { readonly token: string; readonly index: number }): string =>
+  orderKey(launch.token, launch.index);
+
+/** Third order: a choice is saved before it is acted on. Returns what is now written down. */
+async function save(
+  planner: Planner,
+  world: World,
+  decided: readonly Decided[],
+): Promise<Decided[]> {
+  const { store, log } = planner;
+  const kept = await Promise.all(
+    decided.map(async ({ before, next }): Promise<Decided | undefined> => {
+      try {
+        if (next.run !== before.run) await saveRun(store, next.run, before.etag);
+        // Absorbed, saved, then deleted: a crash before this absorbs them again, to no effect.
+        const reports = reportsOf(world.inbox, next.run.id);
+        await removeAbsorbed(store, next.run.id, { inbox: world.inbox, reports });
+        for (const { content } of reports) logReport(log, content);
+        return { before, next };
+      } catch (error) {
+        if (!(error instanceof CloudError)) throw error;
+        log.warn("run put off", { run: next.run.id, error: describeError(error) });
+        return undefined;
+      }
+    }),
+  );
+  return kept.filter((each) => each !== undefined);
+}
+
+const logReport = (log: Log, { run, job, attempt, stage, at }: Report): void =>
+  log.info("report absorbed", { run, job, attempt, stage, reportedAt: at });
+
+function act(
+  { actor }: Planner,
+  world: World,
+  { written, kept }: { written: readonly Decided[]; kept: readonly Decided[] },
+): void {
+  const runs = runsNow(world, kept);
+  const recorded = new Set(
+    runs.flatMap((run) => run.attempts.map((attempt) => orderOf(attempt.launch))),
+  );
+  // A run whose save has failed may hold orders of a launch all the same: nobody knows until the
+  // next look, and a launch waits for it.
+  const uncertain = new Set(
+    written
+      .filter((each) => !kept.includes(each))
+      .flatMap(({ before, next }) => newAttempts(before, next).map(({ launch }) => launch.token)),
+  );
+  const effects = kept
+    .flatMap(({ next }) => next.effects)
+    .filter((effect) => effect.type !== "launch" || !uncertain.has(effect.token));
+  const unreadable = new Set(world.unreadable);
+  actor.begin(effects, (run, order) => unreadable.has(run) || recorded.has(order));
+  forgetRecorded(actor, runs);
+}
+
+/** Every open run as it is written down now. */
+function runsNow(world: World, kept: readonly Decided[]): readonly Run[] {
+  const saved = new Map(kept.map(({ next }) => [next.run.id, next.run]));
+  return world.saved.map(({ run }) => saved.get(run.id) ?? run);
+}
+
+/** An answer is kept until no attempt waits for it. */
+function forgetRecorded(actor: Actor, runs: readonly Run[]): void {
+  const living = runs.flatMap((run) => run.attempts.filter(isLiving));
+  const unanswered = new Set(
+    living.filter((attempt) => !attempt.answer).map((attempt) => attempt.launch.token),
+  );
+  const undecided = new Set(
+    living
+      .filter((attempt) => attempt.claimedAt === undefined && attempt.voidedAt === undefined)
+      .map((attempt) => orderOf(attempt.launch)),
+  );
+  for (const token of actor.answers.keys()) {
+    if (!unanswered.has(token)) actor.answers.delete(token);
+  }
+  for (const order of actor.claims.keys()) {
+    if (!undecided.has(order)) actor.claims.delete(order);
+  }
+}
+
+/** What people see, and the end of a run. */
+async function tell(planner: Planner, world: World, { next }: Decided): Promise<void> {
+  const { store, status, log } = planner;
+  const { run, holds } = next;
+  try {
+    await status.write(run, holds, world.at);
+    if (!isFinished(run)) return;
+    if (runState(run) === "succeeded") await tagRun(store, run, world.at);
+    // Last of all: until the marker is gone, a crash has all of this done again.
+    await store.remove(key.open(run.id));
+    status.forget(run.id);
+    log.info("run finished", { run: run.id, name: run.name, state: runState(run) });
+  } catch (error) {
+    if (!(error instanceof CloudError)) throw error;
+    log.warn("status put off", { run: run.id, error: describeError(error) });
+  }
+}

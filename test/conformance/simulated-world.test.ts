@@ -1,0 +1,14 @@
+/** The ports on the simulated world: what the simulation proves, it proves of a world that keeps these promises. */
+import { Random } from "../simulation/random.ts";
+import { CALM, World } from "../simulation/world.ts";
+import { cloudConformance } from "./cloud.suite.ts";
+import { storeConformance } from "./store.suite.ts";
+
+const makeWorld = () => new World(new Random(1), CALM);
+
+storeConformance("simulated world", async () => makeWorld().bucket);
+
+cloudConformance("simulated world", async () => {
+  const world = makeWorld();
+  return { cloud: world, pass: async (ms) => world.advance(ms) };
+});

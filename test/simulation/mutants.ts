@@ -1,0 +1,109 @@
+/**
+ * Bugs to plant: the simulation is trusted because it catches each of these. `find` must stand in the
+ * file exactly once; `npm run test:all` plants them one by one.
+ */
+export type Mutant = {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+};
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "a report read before the instances",
+    file: "src/daemon/tick.ts",
+    find: `  const instances = await cloud.listInstances();
+  const runs = await readOpenRuns(store);`,
+    replace: `  const early = await readInbox(store);
+  const instances = await cloud.listInstances();
+  const runs = await readOpenRuns(store);
+  if (early) return { ...runs, at: clock.now(), instances, inbox: early, catalog: await cloud.readCatalog() };`,
+  },
+  {
+    name: "an inbox emptied before the save",
+    file: "src/daemon/tick.ts",
+    find: "        if (next.run !== before.run) await saveRun(store, next.run, before.etag);",
+    replace: `        await removeAbsorbed(store, next.run.id, { inbox: world.inbox, reports: reportsOf(world.inbox, next.run.id) });
+        if (next.run !== before.run) await saveRun(store, next.run, before.etag);`,
+  },
+  {
+    name: "a record not saved and acted on all the same",
+    file: "src/daemon/tick.ts",
+    find: `        log.warn("run put off", { run: next.run.id, error: describeError(error) });
+        return undefined;`,
+    replace: "        return { before, next };",
+  },
+  {
+    name: "an ending before the claim is decided",
+    file: "src/core/settle.ts",
+    find: "  return isDecided ? { ...ending, at: scene.look.at } : undefined;",
+    replace: "  return isDecided || ending ? { ...ending, at: scene.look.at } : undefined;",
+  },
+  {
+    name: "an order voided in words only",
+    file: "src/daemon/claims.ts",
+    find: "    await store.put(claim, body, { condition: { ifAbsent: true } });",
+    replace:
+      "    if (body === claim) await store.put(claim, body, { condition: { ifAbsent: true } });",
+  },
+  {
+    name: "a claim of the runner taken for ours",
+    file: "src/daemon/claims.ts",
+    find: `  return held.by === "daemon" ? "voided" : "claimed";`,
+    replace: `  return held.by === "daemon" ? "voided" : "voided";`,
+  },
+  {
+    name: "a cancel that kills the upload",
+    file: "src/core/step.ts",
+    find: `  if (attempt.stop) return [{ type: "stop", token, index, reason: attempt.stop.reason }];`,
+    replace: `  if (attempt.stop) return [{ type: "terminate", instanceId: attempt.answer.instanceId }];`,
+  },
+  {
+    name: "a retry before the machine is gone",
+    file: "src/core/plan.ts",
+    find: "  if (isLiving(last)) {",
+    replace: "  if (isLiving(last) && !last.outcome) {",
+  },
+  {
+    name: "a ceiling that each run has to itself",
+    file: "src/daemon/tick.ts",
+    find: "      ({ room, batches } = next);",
+    replace: "      ({ batches } = next);",
+  },
+  {
+    name: "a new token while the outcome is unknown",
+    file: "src/daemon/acts.ts",
+    find: `      default:
+        throw error;
+    }`,
+    replace: `      default:
+        return { type: "refused", at: clock.now(), kind: "no-capacity", code: "", message: "", size: 1 };
+    }`,
+  },
+  {
+    name: "an order that no record holds left to be worked on",
+    file: "src/daemon/acts.ts",
+    find: "    if (!isRecorded(run, orderKey(token, index))) {",
+    replace: "    if (!run && !isRecorded(run, orderKey(token, index))) {",
+  },
+  {
+    name: "a dependent started before what it needs",
+    file: "src/core/plan.ts",
+    find: `  const unmet = job.needs.filter((need) => states.get(need) !== "succeeded");`,
+    replace: `  const unmet = job.needs.filter((need) => states.get(need) === "waiting");`,
+  },
+  {
+    name: "a run closed before its last status",
+    file: "src/daemon/tick.ts",
+    find: "    await status.write(run, holds, world.at);",
+    replace: `    if (isFinished(run)) await store.remove(key.open(run.id));
+    await status.write(run, holds, world.at);`,
+  },
+  {
+    name: "a gone attempt that is settled again",
+    file: "src/core/settle.ts",
+    find: "  if (attempt.goneAt !== undefined && !isOpen(attempt)) return attempt;",
+    replace: "  if (attempt.goneAt !== undefined && !attempt.outcome) return attempt;",
+  },
+];

@@ -1,0 +1,158 @@
+import { expect, test } from "vitest";
+import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
+import type { Run } from "../../../src/core/run.ts";
+import type { RunView } from "../../../src/core/view.ts";
+import { takeIn } from "../../../src/daemon/intake.ts";
+import type { Store } from "../../../src/ports.ts";
+import { Bucket } from "../../simulation/bucket.ts";
+import { makeTarGz, makeZip } from "../../support/archives.ts";
+import { quietLog } from "../../support/make.ts";
+
+const ID = "20261123-211530-abcdef";
+const WORKFLOWS = `
+workflows:
+  - name: prepare
+    provider: python
+    python_script: prepare.py
+  - name: train
+    provider: python
+    python_script: train.py
+    depends-on: [prepare]
+`;
+
+async function makeIntake() {
+  const clock = { at: Date.UTC(2026, 10, 23, 21, 15, 30) };
+  const bucket = new Bucket(() => clock.at);
+  const intake = (store: Store = bucket) => ({
+    store,
+    clock: { now: () => clock.at, sleep: async () => {} },
+    log: quietLog,
+    limits: DEFAULT_LIMITS,
+  });
+  const bundle = await makeTarGz({ ".dstack/workflows.yaml": WORKFLOWS, "train.py": "" });
+  const record = (id: string) =>
+    JSON.parse(bucket.read(`records/${id}.json`) ?? "null") as Run | null;
+  const status = (id: string) => JSON.parse(bucket.read(`status/${id}.json`) ?? "null") as RunView;
+  const ids = () => bucket.keys("records/").map((key) => key.slice(8, -5));
+  return { clock, bucket, intake, bundle, record, status, ids };
+}
+
+/** The same store, with something that happens before each call. */
+const withHook = (store: Store, hook: (name: string, key: string) => Promise<void>): Store =>
+  new Proxy(store, {
+    get: (target, name) => {
+      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      return async (...args: unknown[]) => {
+        await hook(String(name), String(args[0]));
+        return method.apply(target, args);
+      };
+    },
+  });
+
+test("a drop with a chosen id becomes a run of that id, and the drop is taken away", async () => {
+  const { bucket, intake, bundle, record } = await makeIntake();
+  await bucket.put(`drops/train/${ID}.tar.gz`, bundle);
+  await takeIn(intake(), `drops/train/${ID}.tar.gz`);
+  expect(record(ID)?.jobs.map((job) => job.name)).toEqual(["prepare", "train"]);
+  expect(record(ID)?.workflows).toEqual(["train"]);
+  expect(bucket.keys("drops/")).toEqual([]);
+  expect(bucket.keys("open/")).toEqual([`open/${ID}`]);
+  expect(bucket.keys("runs/")).toEqual([`runs/${ID}/bundle.tar.gz`]);
+});
+
+test("a drop without an id gets one from its time, and an event that comes twice makes one run", async () => {
+  const { bucket, intake, bundle, ids } = await makeIntake();
+  await bucket.put("drops/mine.tgz", bundle);
+  await Promise.all([takeIn(intake(), "drops/mine.tgz"), takeIn(intake(), "drops/mine.tgz")]);
+  await takeIn(intake(), "drops/mine.tgz");
+  expect(ids()).toHaveLength(1);
+  expect(ids()[0]).toMatch(/^20261123-211530-[a-z2-7]{6}$/);
+});
+
+test("a key that is dropped again is a second run", async () => {
+  const { clock, bucket, intake, bundle, ids } = await makeIntake();
+  await bucket.put("drops/mine.tgz", bundle);
+  await takeIn(intake(), "drops/mine.tgz");
+  clock.at += 1_000;
+  await bucket.put("drops/mine.tgz", bundle);
+  await takeIn(intake(), "drops/mine.tgz");
+  expect(ids()).toHaveLength(2);
+});
+
+test("a drop that takes another's chosen id becomes a run of its own", async () => {
+  const { clock, bucket, intake, bundle, ids } = await makeIntake();
+  await bucket.put(`drops/${ID}.tar.gz`, bundle);
+  await takeIn(intake(), `drops/${ID}.tar.gz`);
+  clock.at += 1_000;
+  await bucket.put(`drops/train/${ID}.tar.gz`, bundle);
+  await takeIn(intake(), `drops/train/${ID}.tar.gz`);
+  expect(ids()).toHaveLength(2);
+});
+
+test("a bundle that is overwritten while it is read stays as a second drop", async () => {
+  const { bucket, intake, bundle, ids } = await makeIntake();
+  await bucket.put("drops/mine.tgz", bundle);
+  const meddled = withHook(bucket, async (name, key) => {
+    if (name === "put" && key.startsWith("records/")) await bucket.put("drops/mine.tgz", bundle);
+  });
+  await takeIn(intake(meddled), "drops/mine.tgz");
+  expect(ids()).toHaveLength(1);
+  expect(bucket.keys("drops/")).toEqual(["drops/mine.tgz"]);
+});
+
+test.each([
+  ["no archive", "drops/notes.txt", "hello", /notes\.txt is not a bundle/],
+  ["a broken archive", "drops/x.tar.gz", "hello", /./],
+  ["a folder too deep", "drops/a/b/c.tar.gz", "hello", /lies too deep/],
+])(
+  "a drop that is %s ends as a failed run with its reason, and is kept",
+  async (_what, key, body, reason) => {
+    const { bucket, intake, ids, status } = await makeIntake();
+    await bucket.put(key, body);
+    await takeIn(intake(), key);
+    const [id = ""] = ids();
+    expect(status(id).state).toBe("failed");
+    expect(status(id).problems.join("\n")).toMatch(reason);
+    expect(bucket.keys("rejected/")).toEqual([`rejected/${id}/${key.slice("drops/".length)}`]);
+    expect(bucket.keys("open/")).toEqual([]);
+    expect(bucket.keys("drops/")).toEqual([]);
+  },
+);
+
+test("a zip is taken in as well as a tar", async () => {
+  const { bucket, intake, record } = await makeIntake();
+  await bucket.put(`drops/train/${ID}.zip`, makeZip({ ".dstack/workflows.yaml": WORKFLOWS }));
+  await takeIn(intake(), `drops/train/${ID}.zip`);
+  expect(record(ID)?.rejected).toBeUndefined();
+  expect(record(ID)?.bundle.key).toBe(`runs/${ID}/bundle.zip`);
+  expect(record(ID)?.jobs.map((job) => job.name)).toEqual(["prepare", "train"]);
+});
+
+test("an unknown workflow in the key is told with the place and the cure", async () => {
+  const { bucket, intake, bundle, status } = await makeIntake();
+  await bucket.put(`drops/trian/${ID}.tar.gz`, bundle);
+  await takeIn(intake(), `drops/trian/${ID}.tar.gz`);
+  expect(status(ID).problems.join("\n")).toMatch(/"trian".*train/s);
+});
+
+test("a crash at any call is made good by taking the drop in again", async () => {
+  for (let callsLeft = 0; ; callsLeft += 1) {
+    const { bucket, intake, bundle, ids } = await makeIntake();
+    await bucket.put("drops/mine.tgz", bundle);
+    let left = callsLeft;
+    const dying = withHook(bucket, async () => {
+      if (left === 0) throw new Error("crash");
+      left -= 1;
+    });
+    const crashed = await takeIn(intake(dying), "drops/mine.tgz").then(
+      () => false,
+      () => true,
+    );
+    await takeIn(intake(), "drops/mine.tgz");
+    expect([ids().length, bucket.keys("open/").length, bucket.keys("drops/").length]).toEqual([
+      1, 1, 0,
+    ]);
+    if (!crashed) return;
+    expect(callsLeft).toBeLessThan(30);
+  }
+});

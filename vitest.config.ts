@@ -1,0 +1,38 @@
+import { defineConfig, type Plugin } from "vitest/config";
+import { MUTANTS } from "./test/simulation/mutants.ts";
+
+/** With MUTANT=name, plants that bug of test/simulation/mutants.ts while the source is loaded. */
+function plantMutant(name: string): Plugin {
+  const mutant = MUTANTS.find((each) => each.name === name);
+  if (!mutant) throw new Error(`no mutant is called "${name}"`);
+  return {
+    name: "plant-mutant",
+    enforce: "pre",
+    transform(code, id) {
+      if (!id.endsWith(mutant.file)) return undefined;
+      if (code.split(mutant.find).length !== 2) {
+        throw new Error(`"${name}" does not find its place in ${mutant.file}`);
+      }
+      return code.replace(mutant.find, () => mutant.replace);
+    },
+  };
+}
+
+const project = (name: string, testTimeout: number) => ({
+  extends: true as const,
+  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout, hookTimeout: 60_000 },
+});
+
+export default defineConfig({
+  plugins: process.env.MUTANT ? [plantMutant(process.env.MUTANT)] : [],
+  test: {
+    env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" },
+    projects: [
+      project("unit", 10_000),
+      project("simulation", 900_000),
+      project("conformance", 60_000),
+      project("integration", 60_000),
+      project("e2e", 180_000),
+    ],
+  },
+});

@@ -1,0 +1,87 @@
+/** `errand artifacts RUN [JOB]`: what the jobs brought back, and bringing it here. */
+import path from "node:path";
+import type { RunView } from "../../core/view.ts";
+import { UserError } from "../../errors.ts";
+import type { Store } from "../../ports.ts";
+import { connect } from "../connect.ts";
+import { downloadArtifacts } from "../download.ts";
+import { type JobArtifacts, readArtifacts } from "../manifests.ts";
+import type { Output } from "../output.ts";
+import { renderArtifactTree } from "../render-artifacts.ts";
+import { formatBytes, formatCount, oneLine } from "../render-values.ts";
+import { findRun } from "../select-run.ts";
+import { selectJobs } from "./logs.ts";
+import type { CommonOptions } from "./runs.ts";
+
+export type ArtifactOptions = CommonOptions & { readonly download?: string };
+
+export async function artifacts(
+  output: Output,
+  { run, job }: { readonly run: string; readonly job: string | undefined },
+  options: ArtifactOptions,
+): Promise<number> {
+  const { store } = await connect(options);
+  const view = await findRun(store, run);
+  const sets = await readArtifacts(store, view, selectJobs(view, job));
+  if (options.download === undefined) {
+    list(output, view, { sets, json: options.json });
+    return 0;
+  }
+  if (sets.length === 0) {
+    throw new UserError(
+      `${view.name} has no artifacts${job === undefined ? "" : ` of ${job}`}`,
+      view.finishedAt === null ? "It is not finished: wait, or follow it with errand logs." : "",
+    );
+  }
+  // One job's artifacts lie in DIR itself; those of several would meet there, so each has a folder.
+  const folders = sets.map((set) => ({
+    set,
+    folder: path.resolve(options.download ?? "", job === undefined ? set.job : ""),
+  }));
+  await download(output, view, { store, folders, json: options.json });
+  return 0;
+}
+
+function list(
+  output: Output,
+  view: RunView,
+  { sets, json }: { sets: readonly JobArtifacts[]; json: boolean | undefined },
+): void {
+  if (json) {
+    output.json(sets);
+    return;
+  }
+  if (sets.length === 0) output.line(`${view.name} has no artifacts`);
+  for (const set of sets) {
+    for (const line of renderArtifactTree(set, output.palette)) output.line(line);
+  }
+}
+
+async function download(
+  output: Output,
+  view: RunView,
+  {
+    store,
+    folders,
+    json,
+  }: {
+    store: Store;
+    folders: readonly { set: JobArtifacts; folder: string }[];
+    json: boolean | undefined;
+  },
+): Promise<void> {
+  const done: object[] = [];
+  for (const { set, folder } of folders) {
+    const { files, bytes, leftOut } = await downloadArtifacts(store, view.id, { set, folder });
+    done.push({ job: set.job, attempt: set.attempt, complete: set.complete, folder, files, bytes });
+    for (const link of leftOut) {
+      output.note(`${set.job}: left out the link ${oneLine(link)}, which leads out of the folder`);
+    }
+    if (json) continue;
+    const partial = set.complete ? "" : ", partial";
+    output.line(
+      `${set.job}: ${formatCount(files, "file")}, ${formatBytes(bytes)}${partial} in ${folder}`,
+    );
+  }
+  if (json) output.json(done);
+}

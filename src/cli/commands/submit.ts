@@ -1,0 +1,142 @@
+/** `errand submit`: packs a directory, drops it, and follows the run to its end. */
+import type { RunView } from "../../core/view.ts";
+import { runName } from "../../daemon/names.ts";
+import type { Store } from "../../ports.ts";
+import { type Bundle, compile, readBundle } from "../bundle.ts";
+import { connect } from "../connect.ts";
+import { isDaemonAlive, startHint } from "../daemon-alive.ts";
+import { chooseRunId, dropKey, dropMetadata } from "../drop.ts";
+import { followRun } from "../follow.ts";
+import { exitCodeOf, listenForInterrupt } from "../interrupt.ts";
+import type { Output } from "../output.ts";
+import { largestFiles, packBundle } from "../pack.ts";
+import { createPresenter, type Presenter } from "../presenter.ts";
+import { viewDrop } from "../read-runs.ts";
+import { renderTable } from "../render-table.ts";
+import { formatBytes, formatCount, oneLine } from "../render-values.ts";
+import { readAsked } from "../request.ts";
+import { systemClock } from "../system-clock.ts";
+import type { CommonOptions } from "./runs.ts";
+
+export type SubmitOptions = CommonOptions & {
+  readonly var?: readonly string[];
+  readonly tag?: string;
+  readonly detach?: boolean;
+};
+
+/** 0 when the run succeeded, 1 when it failed or was cancelled, 130 when the user stopped to watch. */
+export async function submit(
+  output: Output,
+  words: readonly string[],
+  options: SubmitOptions,
+): Promise<number> {
+  const { directory, request } = await readAsked(words, {
+    given: options.var ?? [],
+    tag: options.tag,
+  });
+  const bundle = await readBundle(directory);
+  const { store, isLocal, pollMs } = await connect(options);
+  const id = chooseRunId(systemClock.now());
+  const run = { id, name: runName(id) };
+  const { warnings } = await compile(bundle, { request, run, tags: async () => store });
+  for (const warning of warnings) output.note(output.notePalette.warn(`warning: ${warning}`));
+  tellOfFiles(output, bundle);
+  const metadata = dropMetadata(request);
+  const body = await packBundle(directory, bundle.entries);
+  await store.put(dropKey(id, request), body, { metadata, contentType: "application/gzip" });
+
+  const [workflow] = request.workflows.length === 1 ? request.workflows : [];
+  if (options.detach) {
+    if (options.json) output.json(viewDrop({ id, workflow }));
+    else output.line(`${run.name} (${id}) submitted, ${formatBytes(body.length)}`);
+    if (!(await isDaemonAlive(store, systemClock.now()))) {
+      output.note(output.notePalette.warn(startHint(isLocal)));
+    }
+    return 0;
+  }
+  const waiting = viewDrop({ id, workflow });
+  const presenter = createPresenter(output, { view: waiting, isSilent: options.json === true });
+  return follow(output, { store, isLocal, pollMs, presenter, waiting, json: options.json });
+}
+
+/** What nobody expects in a bundle. */
+function tellOfFiles(output: Output, bundle: Bundle): void {
+  for (const name of bundle.leftOut) {
+    output.note(`left out ${oneLine(name)}: neither file, folder nor link`);
+  }
+  const large = largestFiles(bundle.entries);
+  if (large.length === 0) return;
+  const bytes = bundle.entries.reduce(
+    (sum, entry) => sum + ("bytes" in entry ? entry.bytes : 0),
+    0,
+  );
+  output.note(
+    output.notePalette.warn(
+      `the bundle has ${formatBytes(bytes)} in ${formatCount(bundle.entries.length, "file")}; its largest:`,
+    ),
+  );
+  const rows = large.map((file) => [formatBytes(file.bytes), oneLine(file.path)]);
+  for (const line of renderTable([{ title: "", align: "right" }, { title: "" }], rows)) {
+    output.note(`  ${line}`);
+  }
+  output.note("what a job does not need can be listed in .dstackignore");
+}
+
+/** A drop is taken in within a second; after this a user wonders. */
+const PATIENCE_MS = 3_000;
+
+async function follow(
+  output: Output,
+  {
+    store,
+    isLocal,
+    pollMs,
+    presenter,
+    waiting,
+    json,
+  }: {
+    store: Store;
+    isLocal: boolean;
+    pollMs: number;
+    presenter: Presenter;
+    waiting: RunView;
+    json: boolean | undefined;
+  },
+): Promise<number> {
+  const interrupt = listenForInterrupt();
+  let hasHinted = false;
+  const onWaiting = async (waitedMs: number) => {
+    if (hasHinted || waitedMs < PATIENCE_MS) return;
+    hasHinted = true;
+    if (await isDaemonAlive(store, systemClock.now())) return;
+    presenter.note(`waiting to be taken in: ${startHint(isLocal)}`);
+  };
+  try {
+    const view = await followRun(
+      { store, clock: systemClock, run: waiting.id, pollMs },
+      {
+        onView: presenter.view,
+        onCaughtUp: presenter.caughtUp,
+        onLines: presenter.lines,
+        onWaiting,
+      },
+      interrupt.signal,
+    );
+    if (!view || view.finishedAt === null) {
+      presenter.stop();
+      tellOfInterrupt(output, waiting);
+      return exitCodeOf(interrupt.name());
+    }
+    presenter.finish(view);
+    if (json) output.json(view);
+    return view.state === "succeeded" ? 0 : 1;
+  } finally {
+    presenter.stop();
+    interrupt.release();
+  }
+}
+
+function tellOfInterrupt(output: Output, { id, name }: RunView): void {
+  output.note(`${name} goes on without you. Watch it again: errand logs ${id} --follow`);
+  output.note(`Cancel it: errand cancel ${id}`);
+}

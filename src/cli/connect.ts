@@ -1,0 +1,100 @@
+/** From a command's options to the bucket it works on. Here the adapters of `aws/` meet the commands. */
+import { S3Client } from "@aws-sdk/client-s3";
+import type { ClientOptions, Clients } from "../aws/clients.ts";
+import { createStore } from "../aws/store.ts";
+import { type Config, type ConfigFlags, loadConfig, quietSdk } from "../config.ts";
+import { UserError } from "../errors.ts";
+import type { Store } from "../ports.ts";
+import { type LocalNote, needLocalCloud } from "./local-note.ts";
+
+export type ConnectOptions = {
+  readonly local?: boolean;
+  /** The local cloud's directory. */
+  readonly data: string;
+  readonly config?: string;
+  readonly region?: string;
+  readonly bucket?: string;
+  readonly endpoint?: string;
+  readonly logLevel?: string;
+  readonly logFormat?: string;
+};
+
+export type Connection = {
+  readonly store: Store;
+  /** All clients. Loading that of EC2 takes half a second, which commands that read the bucket are spared. */
+  readonly clients: () => Promise<Clients>;
+  readonly config: Config;
+  /** Hints name `--local`. */
+  readonly isLocal: boolean;
+  /** How often what changes is looked at: on loopback it costs nothing. */
+  readonly pollMs: number;
+};
+
+/** Throws UserError for a configuration that is not whole, or when no local cloud runs where one should. */
+export async function connect(options: ConnectOptions): Promise<Connection> {
+  return options.local
+    ? connectLocal(options, await needLocalCloud(options.data))
+    : connectAws(options);
+}
+
+async function connectAws(options: ConnectOptions): Promise<Connection> {
+  const { region, bucket, endpoint } = options;
+  const config = await loadConfig(
+    { ...logFlags(options), region, bucket, endpoint },
+    { path: options.config },
+  ).catch((error: unknown) => {
+    if (!(error instanceof UserError) || error.hint !== "") throw error;
+    throw new UserError(error.message, "For the local cloud add --local.", { cause: error.cause });
+  });
+  const where = { region: config.region, endpoint: config.endpoint };
+  return { ...open(config, where), config, isLocal: false, pollMs: 1_000 };
+}
+
+function open(config: Config, where: ClientOptions): Pick<Connection, "store" | "clients"> {
+  const { region, endpoint, credentials } = where;
+  const s3 = new S3Client({
+    region,
+    ...(endpoint && { endpoint, forcePathStyle: true }),
+    ...(credentials && { credentials }),
+    requestHandler: { connectionTimeout: CONNECT_MAX_MS, socketTimeout: SILENCE_MAX_MS },
+  });
+  return {
+    store: createStore(s3, config.bucket),
+    clients: async () => (await import("../aws/clients.ts")).createClients(where),
+  };
+}
+
+/** As in `aws/clients.ts`. */
+const CONNECT_MAX_MS = 5_000;
+const SILENCE_MAX_MS = 60_000;
+
+/** How often a local runner writes: what a person waits for should come at once. */
+const LOCAL_EVERY: Config["every"] = {
+  logMs: 250,
+  heartbeatMs: 10_000,
+  syncMs: 5_000,
+  stopMs: 500,
+};
+
+export async function connectLocal(options: ConnectOptions, note: LocalNote): Promise<Connection> {
+  const { endpoint, region, bucket, queueUrl, instanceProfile } = note;
+  const loaded = await loadConfig(
+    {
+      ...logFlags(options),
+      ...{ endpoint, region, bucket, queueUrl, instanceProfile },
+      allowsHostPython: true,
+    },
+    { path: options.config },
+  );
+  // What is told of AWS does not hold here.
+  const config = { ...loaded, subnets: [], securityGroupIds: [], images: {}, every: LOCAL_EVERY };
+  const { accessKeyId, secretAccessKey } = note;
+  quietSdk();
+  const where = { region, endpoint, credentials: { accessKeyId, secretAccessKey } };
+  return { ...open(config, where), config, isLocal: true, pollMs: 200 };
+}
+
+const logFlags = ({ logLevel, logFormat }: ConnectOptions): ConfigFlags => ({
+  logLevel,
+  logFormat,
+});

@@ -1,0 +1,184 @@
+/**
+ * `errand daemon`: the place that wires adapters. With `--local` it embeds the local cloud, or attaches to
+ * the one that runs in the data directory already.
+ */
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import type { Clients } from "../aws/clients.ts";
+import { createCloud } from "../aws/cloud.ts";
+import { createEvents } from "../aws/events.ts";
+import { bootstrapScript } from "../aws/user-data.ts";
+import { key } from "../core/layout.ts";
+import { runDaemon } from "../daemon/daemon.ts";
+import { ensureInstallation } from "../daemon/installation.ts";
+import { CloudError, UserError } from "../errors.ts";
+import { startLocalCloud } from "../local/local-cloud.ts";
+import { createLog, LOG_LEVELS, type Log } from "../log.ts";
+import type { Clock, Cloud, Events, Store } from "../ports.ts";
+import { type Connection, type ConnectOptions, connect, connectLocal } from "./connect.ts";
+import { listenForInterrupt } from "./interrupt.ts";
+import { findLocalCloud, isRunning, needLocalCloud } from "./local-note.ts";
+import { readLocalTypes } from "./local-types.ts";
+import type { Output } from "./output.ts";
+import { systemClock } from "./system-clock.ts";
+
+export type DaemonCommandOptions = ConnectOptions & {
+  readonly port: number;
+  /** The environment's PATH, which local machines take over. */
+  readonly path: string;
+  /** False: the local cloud alone. */
+  readonly daemon: boolean;
+};
+
+/** Local looks are cheap, and a person watches. */
+const LOCAL_PACE = { pollMs: 500, sweepMs: 5_000 };
+const AWS_PACE = { pollMs: 5_000, sweepMs: 60_000 };
+
+/** Runs until SIGTERM or Ctrl-C: then the daemon stops first, and the local cloud after it. */
+export async function daemon(output: Output, options: DaemonCommandOptions): Promise<number> {
+  const interrupt = listenForInterrupt();
+  if (!options.local) {
+    await work(output, await connect(options), interrupt.signal);
+    return 0;
+  }
+  const cloud = await startOrAttach(output, options);
+  try {
+    const connection = await connectLocal(options, await needLocalCloud(options.data));
+    if (options.daemon) await work(output, connection, interrupt.signal);
+    else await idle(output, connection, interrupt.signal);
+  } finally {
+    await cloud.stop();
+  }
+  return 0;
+}
+
+/** A cloud that was there already is not ours to stop. */
+async function startOrAttach(
+  output: Output,
+  options: DaemonCommandOptions,
+): Promise<{ readonly stop: () => Promise<void> }> {
+  const { data: directory, port } = options;
+  const running = await findLocalCloud(directory);
+  if (running && options.daemon) {
+    output.note(`using the local cloud of process ${running.pid} at ${running.endpoint}`);
+    return { stop: async () => {} };
+  }
+  const level = LOG_LEVELS.find((each) => each === options.logLevel) ?? "info";
+  const log = createLog({ level, format: process.stderr.isTTY ? "text" : "json" });
+  try {
+    return await startLocalCloud({
+      directory,
+      port,
+      instanceTypes: await readLocalTypes(),
+      ...(options.path === "" ? {} : { environment: { PATH: options.path } }),
+      log: (message, fields = {}) => {
+        if ("error" in fields) log.warn(message, fields);
+        else log.info(message, fields);
+      },
+    });
+  } catch (error) {
+    // Its own words say what to do: a directory in use, a port taken.
+    if (error instanceof Error && !(error instanceof TypeError)) {
+      throw new UserError(`starting the local cloud in ${directory}`, "", { cause: error });
+    }
+    throw error;
+  }
+}
+
+async function idle(output: Output, connection: Connection, signal: AbortSignal): Promise<void> {
+  tellReady(output, connection);
+  while (!signal.aborted) await systemClock.sleep(60_000, signal);
+}
+
+async function work(output: Output, connection: Connection, signal: AbortSignal): Promise<void> {
+  const { store, config, isLocal } = connection;
+  const clients = await connection.clients();
+  const log = createLog({ level: config.logLevel, format: logFormat(connection) });
+  const installation = await ensureInstallation(store, newToken());
+  const cloud = createCloud(clients, {
+    region: config.region,
+    subnets: config.subnets,
+    images: config.images,
+    installation,
+    readScript: (sha256) => readScript(store, sha256),
+    onStale: (error) => log.warn("catalog not refreshed", { error }),
+  });
+  await runDaemon(
+    {
+      ...wire({ installation, cloud, clients, log, connection }),
+      ...(isLocal ? LOCAL_PACE : AWS_PACE),
+      onReady: () => tellReady(output, connection),
+    },
+    signal,
+  );
+  clients.close();
+}
+
+function wire({
+  installation,
+  cloud,
+  clients,
+  log,
+  connection: { store, config },
+}: {
+  installation: string;
+  cloud: Cloud;
+  clients: Clients;
+  log: Log;
+  connection: Connection;
+}) {
+  const holder = { holder: newToken(), host: hostname(), pid: process.pid };
+  return {
+    cloud,
+    store,
+    log,
+    clock: systemClock,
+    events: config.queueUrl ? createEvents(clients.sqs, config.queueUrl) : noEvents(systemClock),
+    limits: config.limits,
+    settings: {
+      installation,
+      bucket: config.bucket,
+      region: config.region,
+      endpoint: config.endpoint ?? "",
+      instanceProfile: config.instanceProfile,
+      securityGroupIds: config.securityGroupIds,
+      instanceTags: config.instanceTags,
+      every: config.every,
+      allowsHostPython: config.allowsHostPython,
+    },
+    script: bootstrapScript(),
+    holder,
+    isDead: (other: typeof holder) => other.host === holder.host && !isRunning(other.pid),
+    newToken,
+  };
+}
+
+/** One line for whoever started it: drops are taken from here on. */
+function tellReady(output: Output, { config }: Connection): void {
+  const { endpoint = null, bucket, queueUrl = null } = config;
+  output.line(`ready ${JSON.stringify({ endpoint, bucket, queueUrl })}`);
+}
+
+const logFormat = ({ config, isLocal }: Connection): "json" | "text" =>
+  isLocal && process.stderr.isTTY ? "text" : config.logFormat;
+
+/** Twenty characters of a..z and 2..7: a hundred bits of chance. */
+function newToken(): string {
+  const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  return Array.from(randomBytes(20), (byte) => alphabet[byte % 32]).join("");
+}
+
+async function readScript(store: Store, sha256: string): Promise<string> {
+  const object = await store.find(key.bootstrap(sha256));
+  if (object) return new TextDecoder().decode(object.body);
+  throw new CloudError("refused", `the bootstrap script ${sha256} is gone from tools/bootstrap/`);
+}
+
+/** Without a queue the sweep finds everything, later. */
+const noEvents = (clock: Clock): Events => ({
+  receive: async (signal) => {
+    await clock.sleep(20_000, signal);
+    return [];
+  },
+  acknowledge: async () => {},
+});

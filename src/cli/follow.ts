@@ -1,0 +1,90 @@
+/**
+ * Watches a run until it is finished: its view whenever that changes, and every line of every log,
+ * once and in order. It reads the bucket alone.
+ */
+import type { AttemptView, RunView } from "../core/view.ts";
+import type { Clock, Store } from "../ports.ts";
+import { readLog } from "./log-reader.ts";
+import { findView } from "./read-runs.ts";
+
+export type Watcher = {
+  /** Called when the view differs from the one before, before the lines that came with it. */
+  readonly onView: (view: RunView) => void;
+  /** All lines that belong to the last view have been given. */
+  readonly onCaughtUp: () => void;
+  /** Lines without newlines. May ask for time, so that a slow reader of ours bounds what is held. */
+  readonly onLines: (job: string, lines: readonly string[]) => Promise<void> | void;
+  /** Nobody has taken the drop in for this many milliseconds. Called at every look until somebody does. */
+  readonly onWaiting: (waitedMs: number) => Promise<void> | void;
+};
+
+export type FollowOptions = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly run: string;
+  /** Logs of this job alone. */
+  readonly job?: string;
+  readonly pollMs: number;
+};
+
+/** One attempt's log; nothing more will come once it is drained. */
+type Tail = { readonly read: ReturnType<typeof readLog>; isDrained: boolean };
+
+/** Returns the last view; undefined when the signal aborted before there was one. */
+export async function followRun(
+  options: FollowOptions,
+  watcher: Watcher,
+  signal: AbortSignal,
+): Promise<RunView | undefined> {
+  const { store, clock, run, pollMs } = options;
+  const tails = new Map<string, Tail>();
+  const beganAt = clock.now();
+  let shown = "";
+  let view: RunView | undefined;
+  while (!signal.aborted) {
+    view = await findView(store, run);
+    if (view) {
+      const text = JSON.stringify(view);
+      if (text !== shown) watcher.onView(view);
+      shown = text;
+      await readTails(options, { view, tails }, watcher);
+      watcher.onCaughtUp();
+      if (view.finishedAt !== null) return view;
+    } else {
+      await watcher.onWaiting(clock.now() - beganAt);
+    }
+    await clock.sleep(pollMs, signal);
+  }
+  return view;
+}
+
+async function readTails(
+  { store, run, job: only }: FollowOptions,
+  { view, tails }: { view: RunView; tails: Map<string, Tail> },
+  watcher: Watcher,
+): Promise<void> {
+  for (const { job, attempt } of attemptsWithLog(view, only)) {
+    const name = `${job}/${attempt.number}`;
+    const tail = tails.get(name) ?? {
+      read: readLog(store, { run, job, number: attempt.number }),
+      isDrained: false,
+    };
+    tails.set(name, tail);
+    if (tail.isDrained) continue;
+    for await (const lines of tail.read()) {
+      if (lines.length > 0) await watcher.onLines(job, lines);
+    }
+    // The runner writes its last chunk before it reports the end: what this reading found is all.
+    tail.isDrained = attempt.endedAt !== null;
+  }
+}
+
+function attemptsWithLog(
+  view: RunView,
+  only: string | undefined,
+): { readonly job: string; readonly attempt: AttemptView }[] {
+  return view.jobs
+    .filter((job) => only === undefined || job.name === only)
+    .flatMap((job) => job.attempts.map((attempt) => ({ job: job.name, attempt })))
+    .filter(({ attempt }) => attempt.startedAt !== null || attempt.endedAt !== null);
+}

@@ -1,0 +1,46 @@
+/** Few colours, each with one meaning. Without colours every function returns its text. */
+
+export type Palette = {
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  /** Under way. */
+  readonly busy: (text: string) => string;
+  /** Needs a look. */
+  readonly warn: (text: string) => string;
+  /** There for whoever looks for it. */
+  readonly faint: (text: string) => string;
+  readonly strong: (text: string) => string;
+};
+
+export function createPalette(hasColours: boolean): Palette {
+  const paint = (code: number, end: number) => (text: string) =>
+    hasColours && text !== "" ? `\x1b[${code}m${text}\x1b[${end}m` : text;
+  return {
+    good: paint(32, 39),
+    bad: paint(31, 39),
+    busy: paint(36, 39),
+    warn: paint(33, 39),
+    faint: paint(2, 22),
+    strong: paint(1, 22),
+  };
+}
+
+/** The colour of a state of a run, a job or an attempt. */
+export function paintState(state: string, palette: Palette): string {
+  switch (state) {
+    case "succeeded":
+      return palette.good(state);
+    case "failed":
+    case "timed-out":
+    case "lost":
+      return palette.bad(state);
+    case "cancelled":
+      return palette.warn(state);
+    case "skipped":
+    case "waiting":
+    case "queued":
+      return palette.faint(state);
+    default:
+      return palette.busy(state);
+  }
+}

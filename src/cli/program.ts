@@ -1,0 +1,183 @@
+/** The commands and their options. What a command does is loaded when it is called, so that help is quick. */
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { ArtifactOptions } from "./commands/artifacts.ts";
+import type { LogOptions } from "./commands/logs.ts";
+import type { PlanOptions } from "./commands/plan.ts";
+import type { CommonOptions } from "./commands/runs.ts";
+import type { SubmitOptions } from "./commands/submit.ts";
+import type { DaemonCommandOptions } from "./daemon.ts";
+import { DATA_DEFAULT } from "./local-note.ts";
+import type { Output } from "./output.ts";
+
+const PORT_DEFAULT = 4577;
+
+/** `onExitCode` is told what the command that ran answers. */
+export function createProgram(
+  output: Output,
+  version: string,
+  onExitCode: (code: number) => void,
+): Command {
+  const program = new Command("errand")
+    .description(
+      "Rents an EC2 machine for each job of a workflow, brings back what the job made, and gives the machine back.",
+    )
+    .version(version)
+    .showHelpAfterError("(errand --help lists all commands)")
+    .configureHelp({ sortOptions: false })
+    .exitOverride();
+  addSubmit(program, output, onExitCode);
+  addReaders(program, output, onExitCode);
+  addPlans(program, output, onExitCode);
+  addDaemon(program, output, onExitCode);
+  return program;
+}
+
+type OnExitCode = (code: number) => void;
+
+const dataOption = () =>
+  new Option("--data <dir>", "directory of the local cloud")
+    .env("ERRAND_DATA")
+    .default(DATA_DEFAULT);
+
+/** Options that all commands have. */
+function common(command: Command): Command {
+  return command
+    .option("--json", "print JSON")
+    .option("--local", "use the local cloud")
+    .addOption(dataOption())
+    .option("--bucket <name>", "the installation's bucket (ERRAND_BUCKET)")
+    .option("--region <name>", "AWS region (AWS_REGION)")
+    .option("--endpoint <url>", "another AWS endpoint (AWS_ENDPOINT_URL)")
+    .option(
+      "--config <file>",
+      "configuration (ERRAND_CONFIG; errand.yaml, /etc/errand/errand.yaml)",
+    );
+}
+
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("it is no whole number.");
+  return Number(text);
+}
+
+/** `[DIR] [WORKFLOW…] [--NAME VALUE]…`: whatever is no option of ours is a variable. */
+const asked = (command: Command): Command =>
+  command
+    .argument("[words...]", "DIR, workflows and --NAME VALUE")
+    .usage("[DIR] [WORKFLOW...] [--NAME VALUE]... [options]")
+    .allowUnknownOption()
+    .option(
+      "--var <NAME=VALUE>",
+      "set a variable, also one that is called like an option",
+      collect,
+    );
+
+function addSubmit(program: Command, output: Output, onExitCode: OnExitCode): void {
+  asked(common(program.command("submit")))
+    .description("send a directory and run workflows of it; follows the run to its end")
+    .option("--tag <tag>", "put this tag on the artifacts when the run succeeds")
+    .option("--detach", "do not follow")
+    .action(async (words: string[], options: SubmitOptions) => {
+      const { submit } = await import("./commands/submit.ts");
+      onExitCode(await submit(output, words, options));
+    });
+}
+
+function addReaders(program: Command, output: Output, onExitCode: OnExitCode): void {
+  common(program.command("runs"))
+    .description("list runs, the newest first")
+    .option("--limit <count>", "how many", wholeNumber, 20)
+    .action(async (options: CommonOptions & { limit: number }) => {
+      const { runs } = await import("./commands/runs.ts");
+      onExitCode(await runs(output, options));
+    });
+  common(program.command("show").argument("<run>", RUN))
+    .description("show a run: jobs, attempts, phases, cost, artifacts, and why")
+    .action(async (run: string, options: CommonOptions) => {
+      const { show } = await import("./commands/runs.ts");
+      onExitCode(await show(output, run, options));
+    });
+  common(program.command("logs").argument("<run>", RUN).argument("[job]"))
+    .description("print what the jobs of a run have written")
+    .option("-f, --follow", "go on until the run is finished")
+    .action(async (run: string, job: string | undefined, options: LogOptions) => {
+      const { logs } = await import("./commands/logs.ts");
+      onExitCode(await logs(output, { run, job }, options));
+    });
+  common(program.command("artifacts").argument("<run>", RUN).argument("[job]"))
+    .description("list what the jobs of a run brought back")
+    .option("--download <dir>", "bring it here, verified")
+    .action(async (run: string, job: string | undefined, options: ArtifactOptions) => {
+      const { artifacts } = await import("./commands/artifacts.ts");
+      onExitCode(await artifacts(output, { run, job }, options));
+    });
+  common(program.command("cancel").argument("<run>", RUN))
+    .description("end a run: SIGTERM, 30 s, SIGKILL; artifacts so far are kept")
+    .option("--now", "terminate its machines at once")
+    .action(async (run: string, options: CommonOptions & { now?: boolean }) => {
+      const { cancel } = await import("./commands/runs.ts");
+      onExitCode(await cancel(output, run, options));
+    });
+  common(program.command("instances"))
+    .description("list instances as EC2 sees them, and where the records differ")
+    .option("--all", "terminated ones too")
+    .action(async (options: CommonOptions & { all?: boolean }) => {
+      const { instances } = await import("./commands/instances.ts");
+      onExitCode(await instances(output, options));
+    });
+}
+
+const RUN = "an id, the beginning of one, a name, or latest";
+
+function addPlans(program: Command, output: Output, onExitCode: OnExitCode): void {
+  asked(common(program.command("plan")))
+    .description("say which instances a run would use and what it costs at worst")
+    .action(async (words: string[], options: PlanOptions) => {
+      const { plan } = await import("./commands/plan.ts");
+      onExitCode(await plan(output, words, options));
+    });
+  asked(common(program.command("check")))
+    .description("check the workflow files of a directory")
+    .action(async (words: string[], options: PlanOptions) => {
+      const { check } = await import("./commands/plan.ts");
+      onExitCode(await check(output, words, options));
+    });
+}
+
+function addDaemon(program: Command, output: Output, onExitCode: OnExitCode): void {
+  const run = async (options: DaemonCommandOptions) => {
+    const { daemon } = await import("./daemon.ts");
+    onExitCode(await daemon(output, options));
+  };
+  serving(common(program.command("daemon")))
+    .description("take drops and run them, until SIGTERM")
+    .action((options: Omit<DaemonCommandOptions, "daemon">) => run({ ...options, daemon: true }));
+  const local = serving(common(program.command("local")))
+    .description("the same as daemon --local")
+    .option("--no-daemon", "the local cloud alone")
+    .action((options: DaemonCommandOptions) => run({ ...options, local: true }));
+  local
+    .command("env")
+    .description('for any AWS tool: eval "$(errand local env)"')
+    .addOption(dataOption())
+    .option("--json", "print JSON")
+    .action(async (_: object, command: Command) => {
+      const { localEnv } = await import("./commands/local-env.ts");
+      // `local` has these options too, and takes those that stand before `env`.
+      onExitCode(await localEnv(output, command.optsWithGlobals()));
+    });
+}
+
+const serving = (command: Command): Command =>
+  command
+    .option("--port <port>", "port of the local cloud, 0 for any", wholeNumber, PORT_DEFAULT)
+    .addOption(
+      new Option("--log-level <level>", "debug, info, warn, error or silent").env(
+        "ERRAND_LOG_LEVEL",
+      ),
+    )
+    .addOption(new Option("--log-format <format>", "json or text").env("ERRAND_LOG_FORMAT"))
+    .addOption(
+      new Option("--path <path>", "PATH of local machines").env("PATH").default("").hideHelp(),
+    );

@@ -1,0 +1,107 @@
+/**
+ * What the bucket says of runs. Views come from `status/`; a drop that no daemon has taken in yet
+ * shows as a queued run. Nothing here asks a daemon, so it works while none is alive.
+ */
+import PQueue from "p-queue";
+import { key, prefix, RUN_ID, runId } from "../core/layout.ts";
+import type { RunSummary, RunView } from "../core/view.ts";
+import { parseDropKey } from "../daemon/drop-name.ts";
+import { runName, suffixOf } from "../daemon/names.ts";
+import { UserError } from "../errors.ts";
+import type { ObjectInfo, Store } from "../ports.ts";
+
+const READS_AT_ONCE = 16;
+
+/** A drop on its way in. */
+export type Drop = {
+  readonly key: string;
+  /** The one it was dropped with, or the one that the daemon will derive for it. */
+  readonly id: string;
+  /** The workflow its key names; undefined for all that no other depends on. */
+  readonly workflow: string | undefined;
+};
+
+/** Ids of all runs that have a view, oldest first. */
+export async function listRunIds(store: Store): Promise<string[]> {
+  const infos = await store.list(prefix.status);
+  return infos
+    .map((info) => info.key.slice(prefix.status.length).replace(/\.json$/, ""))
+    .filter((id) => RUN_ID.test(id));
+}
+
+/** Drops not taken in yet, oldest first. */
+export async function listDrops(store: Store): Promise<Drop[]> {
+  const infos = (await store.list(prefix.drops)).filter((info) => !info.key.endsWith("/"));
+  const drops = await Promise.all(infos.map((info) => dropOf(store, info.key)));
+  return drops
+    .filter((drop) => drop !== undefined)
+    .sort((one, other) => (one.id < other.id ? -1 : 1));
+}
+
+async function dropOf(store: Store, dropKey: string): Promise<Drop | undefined> {
+  const { name, workflow } = parseDropKey(dropKey);
+  if (RUN_ID.test(name)) return { key: dropKey, id: name, workflow };
+  // A listing has finer times than the object itself, which is what the daemon derives the id from.
+  const info = await store.findInfo(dropKey);
+  return info && { key: dropKey, id: idOfDrop(info), workflow };
+}
+
+/** Undefined when there is none. A view of a format that this version does not know is the user's error. */
+export async function findView(store: Store, id: string): Promise<RunView | undefined> {
+  const object = await store.find(key.status(id));
+  if (!object) return undefined;
+  const stored = JSON.parse(new TextDecoder().decode(object.body)) as RunView & { format?: number };
+  if (stored.format !== 1) {
+    throw new UserError(
+      `run ${id} was written in format ${JSON.stringify(stored.format)}, which this version does not know`,
+      "Use the version of Errand that the daemon runs.",
+    );
+  }
+  const { format: _, ...view } = stored;
+  return view;
+}
+
+/** Views of these runs, in their order; those that are gone are left out. */
+export async function readViews(store: Store, ids: readonly string[]): Promise<RunView[]> {
+  const queue = new PQueue({ concurrency: READS_AT_ONCE });
+  const views = await Promise.all(ids.map((id) => queue.add(() => findView(store, id))));
+  return views.filter((view) => view !== undefined);
+}
+
+/** As intake derives it for a drop that brings none. */
+const idOfDrop = (info: ObjectInfo): string =>
+  runId(
+    new Date(info.modifiedAt).toISOString(),
+    suffixOf(`${info.key}\n${info.etag}\n${info.modifiedAt}`),
+  );
+
+/** What is known of a run before it is taken in. Its jobs are not. */
+export const viewDrop = ({ id, workflow }: Pick<Drop, "id" | "workflow">): RunView => ({
+  id,
+  name: runName(id),
+  state: "queued",
+  workflows: workflow === undefined ? [] : [workflow],
+  createdAt: new Date(timeOf(id)).toISOString(),
+  finishedAt: null,
+  costUsd: 0,
+  problems: [],
+  warnings: [],
+  jobs: [],
+});
+
+/** The second that a run id names, in milliseconds. */
+function timeOf(id: string): number {
+  const [, year, month, day, hour, minute, second] =
+    /^(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)/.exec(id) ?? [];
+  return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+}
+
+export const summaryOf = (view: RunView): RunSummary => ({
+  id: view.id,
+  name: view.name,
+  state: view.state,
+  workflows: view.workflows,
+  createdAt: view.createdAt,
+  finishedAt: view.finishedAt,
+  costUsd: view.costUsd,
+});

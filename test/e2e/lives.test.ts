@@ -1,0 +1,129 @@
+import { describe, expect, it } from "vitest";
+import type { RunView } from "../../src/core/view.ts";
+import { makeDirectory } from "../support/directory.ts";
+import { listMachineProcesses, startErrand } from "../support/errand.ts";
+
+const project = (python: Readonly<Record<string, string>>, extra = "") =>
+  makeDirectory({
+    ".dstack/workflows.yaml": `workflows:\n${Object.keys(python)
+      .map(
+        (name) =>
+          `  - name: ${name}\n    provider: python\n    python_script: ${name}.py\n    artifacts: [out]\n`,
+      )
+      .join("")}${extra}`,
+    ...Object.fromEntries(Object.entries(python).map(([name, text]) => [`${name}.py`, text])),
+  });
+
+const slow = (seconds: number) => `
+import os, time
+os.makedirs("out")
+open("out/begun.txt", "w").write("begun")
+print("begun", flush=True)
+time.sleep(${seconds})
+open("out/done.txt", "w").write("done")
+print("done", flush=True)
+`;
+
+const isRunning = (view: RunView): boolean => view.jobs.every((job) => job.state === "running");
+const isFinished = (view: RunView): boolean => view.finishedAt !== null;
+const attemptsOf = (view: RunView) => view.jobs.flatMap((job) => job.attempts);
+
+describe("a daemon that dies", () => {
+  it("in the middle of a job leaves the job to go on, and the next one ends the run", async () => {
+    const errand = await startErrand();
+    const { stdout } = await errand.run(
+      "submit",
+      await project({ slow: slow(4) }),
+      "--detach",
+      "--json",
+    );
+    const { id } = JSON.parse(stdout) as RunView;
+    const before = await errand.until("a running job", isRunning, id);
+    await errand.kill();
+    await errand.restart();
+    const view = await errand.until("the run's end", isFinished, id);
+
+    expect(view.state).toBe("succeeded");
+    // One instance was launched, and it is the one that ran before.
+    expect(attemptsOf(view)).toHaveLength(1);
+    expect(attemptsOf(view)[0]?.instanceId).toBe(attemptsOf(before)[0]?.instanceId);
+    const listed = JSON.parse((await errand.run("instances", "--all", "--json")).stdout);
+    expect((listed as { instanceId: string }[]).map((line) => line.instanceId)).toEqual([
+      attemptsOf(view)[0]?.instanceId,
+    ]);
+    const log = await errand.run("logs", id, "slow");
+    expect(log.stdout.split("\n").filter((line) => line === "begun" || line === "done")).toEqual([
+      "begun",
+      "done",
+    ]);
+  });
+});
+
+describe("a run that is cancelled", () => {
+  it("ends its job gently and keeps what it made so far", async () => {
+    const errand = await startErrand();
+    const followed = errand.start("submit", await project({ slow: slow(120) }));
+    const [, id = ""] = await followed.said(/\((\S+)\) submitted.*slow \| begun/s);
+    const cancelled = await errand.run("cancel", id);
+
+    expect(cancelled.code).toBe(0);
+    expect((await followed.finished).code).toBe(1);
+    const view = await errand.show(id);
+    expect(view.state).toBe("cancelled");
+    expect(view.jobs[0]?.state).toBe("cancelled");
+    const sets = await errand.run("artifacts", id, "slow", "--json");
+    expect(sets.stdout).toContain("out/begun.txt");
+    expect((await errand.run("cancel", id)).code).toBe(2);
+  });
+
+  it("at once has no machine left soon after", async () => {
+    const errand = await startErrand();
+    await errand.run("submit", await project({ slow: slow(120) }), "--detach");
+    await errand.until("a running job", isRunning);
+    await errand.run("cancel", "latest", "--now");
+    const view = await errand.until("the run's end", isFinished);
+
+    expect(view.state).toBe("cancelled");
+    expect(await listMachineProcesses(errand.data)).toEqual([]);
+  });
+});
+
+describe("independent jobs", () => {
+  it("run at the same time", async () => {
+    const errand = await startErrand();
+    const { code } = await errand.run("submit", await project({ one: slow(2), two: slow(2) }));
+    const view = await errand.show();
+    const [one, two] = attemptsOf(view);
+
+    expect(code).toBe(0);
+    expect(Date.parse(one?.startedAt ?? "")).toBeLessThan(Date.parse(two?.endedAt ?? ""));
+    expect(Date.parse(two?.startedAt ?? "")).toBeLessThan(Date.parse(one?.endedAt ?? ""));
+  });
+});
+
+describe("SIGTERM", () => {
+  it("stops daemon and local cloud and leaves no process, even in the middle of a job", async () => {
+    const errand = await startErrand();
+    await errand.run("submit", await project({ slow: slow(120) }), "--detach");
+    await errand.until("a running job", isRunning);
+    expect((await listMachineProcesses(errand.data)).length).toBeGreaterThan(0);
+
+    expect(await errand.stop()).toBe(0);
+    expect(await listMachineProcesses(errand.data)).toEqual([]);
+  });
+});
+
+describe("Ctrl-C while a run is followed", () => {
+  it("lets the run go on and says so", async () => {
+    const errand = await startErrand();
+    const followed = errand.start("submit", await project({ slow: slow(3) }));
+    const [, id = ""] = await followed.said(/\((\S+)\) submitted.*slow \| begun/s);
+    followed.child.kill("SIGINT");
+    const { code, stderr } = await followed.finished;
+
+    expect(code).toBe(130);
+    expect(stderr).toContain("goes on without you");
+    expect(stderr).toContain(`errand cancel ${id}`);
+    expect((await errand.until("the run's end", isFinished, id)).state).toBe("succeeded");
+  });
+});

@@ -59,8 +59,9 @@ export type Queues = {
   close(): void;
 };
 
-type Entry =
-  | { readonly type: "queue"; readonly queue: Queue }
+type Entry = { readonly type: "queue"; readonly queue: Queue } | MessageEntry;
+
+type MessageEntry =
   | { readonly type: "sent"; readonly queue: string; readonly message: Message }
   | {
       readonly type: "changed";
@@ -134,8 +135,6 @@ function applyQueue(held: Map<string, Held>, queue: Queue): void {
   if (before) before.queue = queue;
   else held.set(queue.name, { queue, messages: new Map(), sleepers: new Set() });
 }
-
-type MessageEntry = Exclude<Entry, { readonly type: "queue" }>;
 
 function applyMessage(held: ReadonlyMap<string, Held>, entry: MessageEntry): void {
   const { messages } = findHeld(held, entry.queue);

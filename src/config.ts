@@ -260,10 +260,14 @@ async function readFirst(names: readonly string[], cwd: string): Promise<ConfigF
   return undefined;
 }
 
-/**
- * The SDK tells everybody on Node 20 that it will want 22 some day, on stderr, at each command. Our own lower bound is in
- * package.json, so its word is taken away unless somebody asked for it.
- */
-export function quietSdk(): void {
-  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
+/** What machines of the local cloud take over of the host: where programs are, the language, ways out through proxies. */
+export function readHostEnvironment(): Readonly<Record<string, string>> & {
+  readonly PATH: string;
+} {
+  const isTaken = (name: string) =>
+    /^(PATH|LANG|LC_\w+|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|(UV|PIP)_\w+)$/i.test(name);
+  const taken = Object.entries(process.env).flatMap(([name, value]) =>
+    isTaken(name) && value !== undefined ? [[name, value] as const] : [],
+  );
+  return { PATH: "", ...Object.fromEntries(taken) };
 }

@@ -1,8 +1,8 @@
 /** From a command's options to the bucket it works on. Here the adapters of `aws/` meet the commands. */
-import { S3Client } from "@aws-sdk/client-s3";
-import type { ClientOptions, Clients } from "../aws/clients.ts";
+import type { Clients } from "../aws/clients.ts";
+import { type ClientOptions, createS3Client } from "../aws/s3-client.ts";
 import { createStore } from "../aws/store.ts";
-import { type Config, type ConfigFlags, loadConfig, quietSdk } from "../config.ts";
+import { type Config, type ConfigFlags, loadConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { type LocalNote, needLocalCloud } from "./local-note.ts";
@@ -51,22 +51,11 @@ async function connectAws(options: ConnectOptions): Promise<Connection> {
 }
 
 function open(config: Config, where: ClientOptions): Pick<Connection, "store" | "clients"> {
-  const { region, endpoint, credentials } = where;
-  const s3 = new S3Client({
-    region,
-    ...(endpoint && { endpoint, forcePathStyle: true }),
-    ...(credentials && { credentials }),
-    requestHandler: { connectionTimeout: CONNECT_MAX_MS, socketTimeout: SILENCE_MAX_MS },
-  });
   return {
-    store: createStore(s3, config.bucket),
+    store: createStore(createS3Client(where), config.bucket),
     clients: async () => (await import("../aws/clients.ts")).createClients(where),
   };
 }
-
-/** As in `aws/clients.ts`. */
-const CONNECT_MAX_MS = 5_000;
-const SILENCE_MAX_MS = 60_000;
 
 /** How often a local runner writes: what a person waits for should come at once. */
 const LOCAL_EVERY: Config["every"] = {
@@ -89,7 +78,6 @@ export async function connectLocal(options: ConnectOptions, note: LocalNote): Pr
   // What is told of AWS does not hold here.
   const config = { ...loaded, subnets: [], securityGroupIds: [], images: {}, every: LOCAL_EVERY };
   const { accessKeyId, secretAccessKey } = note;
-  quietSdk();
   const where = { region, endpoint, credentials: { accessKeyId, secretAccessKey } };
   return { ...open(config, where), config, isLocal: true, pollMs: 200 };
 }

@@ -8,6 +8,7 @@ import type { Clients } from "../aws/clients.ts";
 import { createCloud } from "../aws/cloud.ts";
 import { createEvents } from "../aws/events.ts";
 import { bootstrapScript } from "../aws/user-data.ts";
+import { readHostEnvironment } from "../config.ts";
 import { key } from "../core/layout.ts";
 import { runDaemon } from "../daemon/daemon.ts";
 import { ensureInstallation } from "../daemon/installation.ts";
@@ -24,8 +25,6 @@ import { systemClock } from "./system-clock.ts";
 
 export type DaemonCommandOptions = ConnectOptions & {
   readonly port: number;
-  /** The environment's PATH, which local machines take over. */
-  readonly path: string;
   /** False: the local cloud alone. */
   readonly daemon: boolean;
 };
@@ -70,7 +69,7 @@ async function startOrAttach(
       directory,
       port,
       instanceTypes: await readLocalTypes(),
-      ...(options.path === "" ? {} : { environment: { PATH: options.path } }),
+      environment: readHostEnvironment(),
       log: (message, fields = {}) => {
         if ("error" in fields) log.warn(message, fields);
         else log.info(message, fields);

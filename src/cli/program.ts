@@ -177,7 +177,4 @@ const serving = (command: Command): Command =>
         "ERRAND_LOG_LEVEL",
       ),
     )
-    .addOption(new Option("--log-format <format>", "json or text").env("ERRAND_LOG_FORMAT"))
-    .addOption(
-      new Option("--path <path>", "PATH of local machines").env("PATH").default("").hideHelp(),
-    );
+    .addOption(new Option("--log-format <format>", "json or text").env("ERRAND_LOG_FORMAT"));

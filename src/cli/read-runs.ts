@@ -3,12 +3,12 @@
  * shows as a queued run. Nothing here asks a daemon, so it works while none is alive.
  */
 import PQueue from "p-queue";
-import { key, prefix, RUN_ID, runId } from "../core/layout.ts";
+import { key, prefix, RUN_ID } from "../core/layout.ts";
 import type { RunSummary, RunView } from "../core/view.ts";
 import { parseDropKey } from "../daemon/drop-name.ts";
-import { runName, suffixOf } from "../daemon/names.ts";
+import { derivedRunId, runName } from "../daemon/names.ts";
 import { UserError } from "../errors.ts";
-import type { ObjectInfo, Store } from "../ports.ts";
+import type { Store } from "../ports.ts";
 
 const READS_AT_ONCE = 16;
 
@@ -43,7 +43,7 @@ async function dropOf(store: Store, dropKey: string): Promise<Drop | undefined> 
   if (RUN_ID.test(name)) return { key: dropKey, id: name, workflow };
   // A listing has finer times than the object itself, which is what the daemon derives the id from.
   const info = await store.findInfo(dropKey);
-  return info && { key: dropKey, id: idOfDrop(info), workflow };
+  return info && { key: dropKey, id: derivedRunId(info), workflow };
 }
 
 /** Undefined when there is none. A view of a format that this version does not know is the user's error. */
@@ -67,13 +67,6 @@ export async function readViews(store: Store, ids: readonly string[]): Promise<R
   const views = await Promise.all(ids.map((id) => queue.add(() => findView(store, id))));
   return views.filter((view) => view !== undefined);
 }
-
-/** As intake derives it for a drop that brings none. */
-const idOfDrop = (info: ObjectInfo): string =>
-  runId(
-    new Date(info.modifiedAt).toISOString(),
-    suffixOf(`${info.key}\n${info.etag}\n${info.modifiedAt}`),
-  );
 
 /** What is known of a run before it is taken in. Its jobs are not. */
 export const viewDrop = ({ id, workflow }: Pick<Drop, "id" | "workflow">): RunView => ({

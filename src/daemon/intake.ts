@@ -2,7 +2,7 @@
  * Taking a drop in, once. Every step may be repeated: a repeated event or a crash in between meets the
  * same run id, the same copy and the same record. A key that is overwritten meanwhile is a second drop.
  */
-import { key, prefix, RUN_ID, runId } from "../core/layout.ts";
+import { key, prefix, RUN_ID } from "../core/layout.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Run } from "../core/run.ts";
 import { isFinished } from "../core/states.ts";
@@ -12,7 +12,7 @@ import type { Log } from "../log.ts";
 import type { Clock, ObjectInfo, Store } from "../ports.ts";
 import { type CompiledDrop, compileDrop } from "./compile-drop.ts";
 import { type DropName, parseDropKey } from "./drop-name.ts";
-import { runName, suffixOf } from "./names.ts";
+import { derivedRunId, runName } from "./names.ts";
 import { createRun, markOpen, readRun } from "./records.ts";
 
 export type Intake = {
@@ -47,8 +47,7 @@ async function findRun(
   drop: Drop,
   name: DropName,
 ): Promise<{ readonly id: string; readonly isNew: boolean }> {
-  const text = `${drop.key}\n${drop.etag}\n${drop.modifiedAt}`;
-  const derived = runId(new Date(drop.modifiedAt).toISOString(), suffixOf(text));
+  const derived = derivedRunId(drop);
   const candidates = RUN_ID.test(name.name) ? [name.name, derived] : [derived];
   for (const id of candidates) {
     const saved = await readRun(store, id);

@@ -1,5 +1,7 @@
 /** Readable names and derived ids of runs. */
 import { createHash } from "node:crypto";
+import { runId } from "../core/layout.ts";
+import type { ObjectInfo } from "../ports.ts";
 
 const ADJECTIVES =
   "able bold brave brisk calm clear clever cool crisp daring eager early fair fast fine fleet fond fresh gentle glad grand happy keen kind light lively loyal lucky merry mild neat noble proud quick quiet rapid ready sharp smart solid sound spry steady still sunny swift tidy true warm wise witty young zesty".split(
@@ -18,8 +20,14 @@ export function runName(id: string): string {
   return `${adjective}-${animal}-${hash.readUInt16BE(4) % 100}`;
 }
 
+/** The id of a drop that brings none: always the same for a version of an object. */
+export function derivedRunId(drop: Pick<ObjectInfo, "key" | "etag" | "modifiedAt">): string {
+  const text = `${drop.key}\n${drop.etag}\n${drop.modifiedAt}`;
+  return runId(new Date(drop.modifiedAt).toISOString(), suffixOf(text));
+}
+
 /** Six characters of a..z and 2..7 that stand for a text. */
-export function suffixOf(text: string): string {
+function suffixOf(text: string): string {
   const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
   const hash = createHash("sha256").update(text).digest();
   return Array.from(hash.subarray(0, 6), (byte) => alphabet[byte % 32]).join("");

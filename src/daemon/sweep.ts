@@ -7,7 +7,6 @@
 import { type Launch, launchSchema } from "../core/launches.ts";
 import { key } from "../core/layout.ts";
 import { type Instance, isAlive } from "../core/observation.ts";
-import { isOpen } from "../core/run.ts";
 import { isFinished } from "../core/states.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
@@ -37,7 +36,8 @@ export async function sweep(sweeper: Sweeper): Promise<void> {
 async function sweepInstances(sweeper: Sweeper): Promise<void> {
   const { cloud, store, log } = sweeper;
   // Instances before records, as in every look.
-  const living = (await cloud.listInstances()).filter(isAlive);
+  const instances = await cloud.listInstances();
+  const living = instances.filter((each) => isAlive(each) && each.state !== "shutting-down");
   if (living.length === 0 || !(await isOurBucket(store, sweeper.installation))) return;
   const orphans: Instance[] = [];
   for (const instance of living) {
@@ -81,7 +81,8 @@ async function isOrphan(instance: Instance, sweeper: Sweeper): Promise<boolean> 
     (each) => each.launch.token === instance.token && each.launch.index === instance.index,
   );
   if (!attempt) return sweeper.clock.now() - launch.createdAt > ABSENT_LAUNCH_MS;
-  return !isOpen(attempt);
+  // While its run is open, each look sees to it.
+  return isFinished(saved.run);
 }
 
 type FoundLaunch = Launch | "unreadable" | "absent" | "perhaps absent";

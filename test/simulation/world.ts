@@ -11,8 +11,8 @@ import { type Catalog, offerKey } from "../../src/core/offers.ts";
 import { type Run, runSchema } from "../../src/core/run.ts";
 import { CloudError } from "../../src/errors.ts";
 import type { Cloud } from "../../src/ports.ts";
+import { Bucket } from "../support/bucket.ts";
 import { makeCatalog } from "../support/make.ts";
-import { Bucket } from "./bucket.ts";
 import type { Random } from "./random.ts";
 
 /** Chances are per call, but those of machines, which are per machine. Times are milliseconds. */

@@ -3,7 +3,6 @@ import { listPrices } from "../../aws/prices.ts";
 import { readSnapshot } from "../../aws/snapshot.ts";
 import { describeNearMisses } from "../../core/near-misses.ts";
 import { type Catalog, chooseOffers, type Offer } from "../../core/offers.ts";
-import { SETUP_MS, UPLOAD_MS } from "../../core/settle.ts";
 import type { Job } from "../../core/workflow.ts";
 import { runName } from "../../daemon/names.ts";
 import { UserError } from "../../errors.ts";
@@ -130,9 +129,7 @@ function planJob(job: Job, offers: readonly Offer[]): PlannedJob {
   const [best] = offers;
   if (!best) throw new Error(`${job.name} has no offers`);
   const { hourlyUsd, instanceType } = best;
-  const { maxDurationMs, retry } = job.resources;
-  const tries = 1 + retry.lost + retry.failed;
-  const hours = (SETUP_MS + maxDurationMs + UPLOAD_MS) / 3_600_000;
+  const hours = job.resources.maxDurationMs / 3_600_000;
   const others = new Map(offers.map((offer) => [offer.instanceType, offer.hourlyUsd]));
   others.delete(instanceType);
   return {
@@ -141,7 +138,7 @@ function planJob(job: Job, offers: readonly Offer[]): PlannedJob {
     instanceType,
     zones: offers.filter((offer) => offer.instanceType === instanceType).map(({ zone }) => zone),
     hourlyUsd,
-    worstCaseUsd: Math.round(hourlyUsd * hours * tries * 100) / 100,
+    worstCaseUsd: Math.round(hourlyUsd * hours * 100) / 100,
     runnersUp: [...others]
       .slice(0, RUNNERS_UP_MAX)
       .map(([type, usd]) => ({ instanceType: type, hourlyUsd: usd })),

@@ -4,8 +4,8 @@ import type { Run } from "../../../src/core/run.ts";
 import type { RunView } from "../../../src/core/view.ts";
 import { takeIn } from "../../../src/daemon/intake.ts";
 import type { Store } from "../../../src/ports.ts";
-import { Bucket } from "../../simulation/bucket.ts";
 import { makeTarGz, makeZip } from "../../support/archives.ts";
+import { Bucket } from "../../support/bucket.ts";
 import { quietLog } from "../../support/make.ts";
 
 const ID = "20261123-211530-abcdef";

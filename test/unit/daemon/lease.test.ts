@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { keepLease, LEASE_MS } from "../../../src/daemon/lease.ts";
-import { Bucket } from "../../simulation/bucket.ts";
+import { Bucket } from "../../support/bucket.ts";
 
 function makeWorld() {
   const clock = { at: 1_000 };

@@ -1,8 +1,8 @@
 /** The instance metadata service is as strict as that of a launch that requires version 2. */
 import type { IncomingHttpHeaders } from "node:http";
 import { expect, it } from "vitest";
-import { createImds } from "../../src/local/imds.ts";
-import type { Placed } from "../../src/local/instances-store.ts";
+import { createImds } from "../../../src/local/imds.ts";
+import type { Placed } from "../../../src/local/instances-store.ts";
 
 const NOW = Date.UTC(2026, 10, 23, 21, 15, 30);
 

@@ -1,8 +1,8 @@
 /** STS tells callers apart. */
 import { Readable } from "node:stream";
 import { expect, it } from "vitest";
-import type { Caller } from "../../src/local/http.ts";
-import { createSts } from "../../src/local/sts.ts";
+import type { Caller } from "../../../src/local/http.ts";
+import { createSts } from "../../../src/local/sts.ts";
 
 const call = async (body: string, caller: Caller): Promise<string> => {
   const { body: answer } = await createSts().handle({

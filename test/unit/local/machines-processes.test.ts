@@ -1,6 +1,6 @@
 /** Which of the host's processes belong to a machine. */
 import { expect, it } from "vitest";
-import { type HostProcess, pickTree, type Tree } from "../../src/local/machines-processes.ts";
+import { type HostProcess, pickTree, type Tree } from "../../../src/local/machines-processes.ts";
 
 const makeProcess = (pid: number, over: Partial<HostProcess> = {}): HostProcess => ({
   pid,

@@ -1,7 +1,7 @@
 /** The form of EC2's Query protocol: read strictly, refused with the parameter's name. */
 import { expect, it } from "vitest";
 import { z } from "zod";
-import { filters, flag, integer, list, parseForm, text } from "../../src/local/ec2-form.ts";
+import { filters, flag, integer, list, parseForm, text } from "../../../src/local/ec2-form.ts";
 
 const schema = z.strictObject({
   ImageId: text,

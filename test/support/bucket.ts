@@ -35,6 +35,20 @@ export class Bucket implements Store {
     return held && new TextDecoder().decode(held.body);
   }
 
+  /** Without conditions and at once; returns the ETag. */
+  write(key: string, body: Uint8Array | string, metadata: Readonly<Record<string, string>> = {}) {
+    this.#version += 1;
+    const etag = `"${this.#version}"`;
+    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    this.#objects.set(key, {
+      body: bytes,
+      etag,
+      modifiedAt: this.#now(),
+      metadata: { ...metadata },
+    });
+    return etag;
+  }
+
   async find(key: string, bytesMax?: number): Promise<StoredObject | undefined> {
     const held = this.#objects.get(key);
     if (!held) return undefined;
@@ -71,10 +85,7 @@ export class Bucket implements Store {
     if (condition && "ifEtag" in condition && held?.etag !== condition.ifEtag) {
       throw new CloudError("conflict", `${key} has changed`);
     }
-    return this.#write(key, {
-      body: typeof body === "string" ? new TextEncoder().encode(body) : body,
-      metadata: { ...options.metadata },
-    });
+    return this.write(key, body, options.metadata);
   }
 
   async list(prefix: string, { after = "", limit }: ListOptions = {}): Promise<ObjectInfo[]> {
@@ -97,7 +108,7 @@ export class Bucket implements Store {
     const held = this.#objects.get(from.key);
     if (!held) throw new CloudError("not-found", `${from.key} is not there`);
     if (held.etag !== from.etag) throw new CloudError("conflict", `${from.key} has changed`);
-    this.#write(to, { body: held.body, metadata: held.metadata });
+    this.write(to, held.body, held.metadata);
   }
 
   async remove(key: string, condition?: { ifEtag: string }): Promise<void> {
@@ -106,13 +117,6 @@ export class Bucket implements Store {
       throw new CloudError("conflict", `${key} has changed`);
     }
     this.#objects.delete(key);
-  }
-
-  #write(key: string, content: Pick<Held, "body" | "metadata">): string {
-    this.#version += 1;
-    const etag = `"${this.#version}"`;
-    this.#objects.set(key, { ...content, etag, modifiedAt: this.#now() });
-    return etag;
   }
 }
 

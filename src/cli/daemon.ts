@@ -3,6 +3,7 @@
  * the one that runs in the data directory already.
  */
 import { randomBytes } from "node:crypto";
+import { readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Clients } from "../aws/clients.ts";
 import { createCloud } from "../aws/cloud.ts";
@@ -102,15 +103,16 @@ async function work(output: Output, connection: Connection, signal: AbortSignal)
     readScript: (sha256) => readScript(store, sha256),
     onStale: (error) => log.warn("catalog not refreshed", { error }),
   });
-  await runDaemon(
-    {
-      ...wire({ installation, cloud, clients, log, connection }),
-      ...(isLocal ? LOCAL_PACE : AWS_PACE),
-      onReady: () => tellReady(output, connection),
-    },
-    signal,
-  );
-  clients.close();
+  const options = {
+    ...wire({ installation, cloud, clients, log, connection }),
+    ...(isLocal ? LOCAL_PACE : AWS_PACE),
+    onReady: () => tellReady(output, connection),
+  };
+  try {
+    await runDaemon(options, signal);
+  } finally {
+    clients.close();
+  }
 }
 
 function wire({
@@ -126,7 +128,7 @@ function wire({
   log: Log;
   connection: Connection;
 }) {
-  const holder = { holder: newToken(), host: hostname(), pid: process.pid };
+  const holder = { holder: newToken(), host: hostId(), pid: process.pid };
   return {
     cloud,
     store,
@@ -160,6 +162,15 @@ function tellReady(output: Output, { config }: Connection): void {
 
 const logFormat = ({ config, isLocal }: Connection): "json" | "text" =>
   isLocal && process.stderr.isTTY ? "text" : config.logFormat;
+
+/** Where a pid means the same process: the host, and on Linux its namespace of pids, which a container has of its own. */
+function hostId(): string {
+  try {
+    return `${hostname()} ${readlinkSync("/proc/self/ns/pid")}`;
+  } catch {
+    return hostname();
+  }
+}
 
 /** Twenty characters of a..z and 2..7: a hundred bits of chance. */
 function newToken(): string {

@@ -14,6 +14,14 @@ export const capacitySchema = z.record(
 /** By `offerKey`. */
 export type Capacity = Readonly<z.infer<typeof capacitySchema>>;
 
+/** Refused as one of several says little of the offer: half as many may well fit. `Unsupported` says it of all. */
+export const restsOffer = (refusal: {
+  readonly kind: string;
+  readonly code: string;
+  readonly size: number;
+}): boolean =>
+  refusal.kind === "no-capacity" && (refusal.size === 1 || refusal.code === "Unsupported");
+
 /** The rest of an offer, or undefined when it may be asked for. */
 export function restOf(
   capacity: Capacity,

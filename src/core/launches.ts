@@ -60,7 +60,7 @@ export const orderSchema = z.strictObject({
   inputs: z.array(z.strictObject({ from: z.string(), prefix: z.string(), manifest: z.string() })),
   /** `runs/<run>/<job>/<attempt>/`. */
   prefix: z.string(),
-  /** Seconds counted from the claim: what each part may take before the machine powers off. */
+  /** Milliseconds counted from the claim: what each part may take before the machine powers off. */
   limits: z.strictObject({
     setupMs: z.number().int().positive(),
     runMs: z.number().int().positive(),

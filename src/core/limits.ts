@@ -7,7 +7,7 @@ export type Limits = {
   readonly hourlyUsdMax: number;
   /** The longest a job may ask to run. */
   readonly maxDurationMs: number;
-  /** How long a job may wait for capacity, quota or room before it fails. */
+  /** How long a job may wait for capacity or quota before it fails. */
   readonly maxWaitMs: number;
   readonly jobsMax: number;
   readonly offerBandPercent: number;

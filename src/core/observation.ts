@@ -17,7 +17,8 @@ export type Look = {
   readonly answers: ReadonlyMap<string, Answer>;
   /** What became of claims the daemon tried to take since the last look, by `orderKey`. */
   readonly claims: ReadonlyMap<string, "voided" | "claimed">;
-  readonly catalog: Catalog;
+  /** Undefined while it cannot be read: nothing new is planned then. */
+  readonly catalog: Catalog | undefined;
   readonly capacity: Capacity;
   readonly limits: Limits;
   /** What the ceilings leave, after the runs looked at before this one. */

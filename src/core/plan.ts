@@ -1,5 +1,5 @@
 /** The second half of a step: which jobs get an attempt now, and why the others do not. */
-import { CAPACITY_REST_MS, type Capacity, restOf } from "./capacity.ts";
+import { CAPACITY_REST_MS, type Capacity, restOf, restsOffer } from "./capacity.ts";
 import {
   type Batches,
   findImage,
@@ -8,14 +8,20 @@ import {
   type Shape,
   shapeOf,
 } from "./launches.ts";
-import { type Room, roomAfter } from "./limits.ts";
+import { type Limits, type Room, roomAfter } from "./limits.ts";
 import { describeNearMisses } from "./near-misses.ts";
 import type { Look } from "./observation.ts";
-import { type Choice, chooseOffers, type Offer } from "./offers.ts";
+import {
+  type Catalog,
+  type Choice,
+  type ChooseOptions,
+  chooseOffers,
+  type Offer,
+} from "./offers.ts";
 import { type Attempt, attemptsOf, isLiving, type Refusal, type Run } from "./run.ts";
 import { jobStates } from "./states.ts";
 import type { Hold, JobState } from "./view.ts";
-import type { Job } from "./workflow.ts";
+import type { Job, Resources } from "./workflow.ts";
 
 /** Each further try of a job waits this much longer, up to ten times it. */
 export const RETRY_PAUSE_MS = 10_000;
@@ -36,13 +42,14 @@ export type Plan = {
 export function plan(run: Run, look: Look): Plan {
   if (run.cancel) return { run, holds: [], room: look.room, batches: look.batches };
   const states = jobStates(run);
+  const choose = rememberChoices(look.limits);
   const opened: Attempt[] = [];
   const holds: HoldNow[] = [];
   const verdicts: Verdict[] = [];
   let { room, batches } = look;
   for (const job of run.jobs) {
     if (!isWaiting(states.get(job.name))) continue;
-    const next = nextAttempt(run, job, states, { ...look, room, batches });
+    const next = nextAttempt(run, job, { states, choose, look: { ...look, room, batches } });
     if (next.type === "hold") holds.push({ job: job.name, ...next.hold });
     else if (next.type === "verdict") verdicts.push(verdictOf(job, next.reason, look));
     else {
@@ -75,7 +82,11 @@ type Next =
   | { readonly type: "hold"; readonly hold: Omit<HoldNow, "job"> }
   | { readonly type: "verdict"; readonly reason: string };
 
-function nextAttempt(run: Run, job: Job, states: ReadonlyMap<string, JobState>, look: Look): Next {
+function nextAttempt(
+  run: Run,
+  job: Job,
+  { states, choose, look }: { states: ReadonlyMap<string, JobState>; choose: Choose; look: Look },
+): Next {
   const unmet = job.needs.filter((need) => states.get(need) !== "succeeded");
   if (unmet.length > 0) {
     return { type: "hold", hold: { reason: "needs", detail: `waits for ${unmet.join(", ")}` } };
@@ -84,20 +95,33 @@ function nextAttempt(run: Run, job: Job, states: ReadonlyMap<string, JobState>, 
   const pause = pauseOf(tries, look.at);
   if (pause) return { type: "hold", hold: pause };
 
-  const choice = chooseOffers(job.resources, look.catalog, look.limits);
-  const cheapest = choice.offers[0];
-  if (!cheapest) return { type: "verdict", reason: describeNearMisses(choice) };
-  if (!findImage(cheapest, look.catalog)) {
-    const kind = `${job.resources.arch}${cheapest.gpus > 0 ? " with GPUs" : ""}`;
-    return { type: "verdict", reason: `no image for ${kind} is configured; set it under images` };
+  if (!look.catalog) {
+    const detail = "instance types and subnets could not be read yet";
+    return { type: "hold", hold: { reason: "no-offer", detail } };
   }
-  const impossible = beyondCeiling(choice, look);
+  const choice = choose(job.resources, look.catalog);
+  const impossible = impossibility(job, choice, { catalog: look.catalog, limits: look.limits });
   if (impossible) return { type: "verdict", reason: impossible };
 
+  // What the ceiling forbids for ever is no alternative to wait for.
+  const offers = choice.offers.filter((offer) => offer.hourlyUsd <= look.limits.hourlyUsdMax);
   const refusals = run.refusals.filter((refusal) => refusal.job === job.name);
-  const usable = usableOffer(choice.offers, tries, { refusals, look });
+  const usable = usableOffer(offers, tries, { refusals, look });
   if (!usable.offer) return waitForCapacity(refusals, usable.until, look);
   return open(job, usable.offer, { number: tries.length + 1, refusals, look });
+}
+
+type Choose = (resources: Resources, catalog: Catalog) => Choice;
+
+/** Jobs that ask for the same share one choice. */
+function rememberChoices(options: ChooseOptions): Choose {
+  const choices = new Map<string, Choice>();
+  return (resources, catalog) => {
+    const asked = JSON.stringify(resources);
+    const choice = choices.get(asked) ?? chooseOffers(resources, catalog, options);
+    choices.set(asked, choice);
+    return choice;
+  };
 }
 
 function pauseOf(tries: readonly Attempt[], at: number): Omit<HoldNow, "job"> | undefined {
@@ -112,17 +136,25 @@ function pauseOf(tries: readonly Attempt[], at: number): Omit<HoldNow, "job"> | 
   return { reason: "backing-off", detail, nextLookAt: resumesAt };
 }
 
-/** A ceiling below the smallest fitting type can never be met by waiting. */
-function beyondCeiling(choice: Choice, { limits }: Look): string | undefined {
-  const lowestUsd = Math.min(...choice.offers.map((offer) => offer.hourlyUsd));
-  if (lowestUsd > limits.hourlyUsdMax) {
-    const price = `$${lowestUsd.toFixed(2)} an hour`;
-    return `the cheapest fitting type costs ${price}, above hourlyUsdMax of $${limits.hourlyUsdMax}; raise hourlyUsdMax in the configuration, or ask for less`;
+/** What no waiting can mend, with the cure; undefined when there is something to wait for. */
+function impossibility(
+  job: Job,
+  choice: Choice,
+  { catalog, limits }: { catalog: Catalog; limits: Limits },
+): string | undefined {
+  const [best] = choice.offers;
+  if (!best) return describeNearMisses(choice);
+  if (!findImage(best, catalog)) {
+    const kind = `${job.resources.arch}${best.gpus > 0 ? " with GPUs" : ""}`;
+    return `no image for ${kind} is configured; set it under images`;
   }
   if (limits.instancesMax < 1) {
     return "instancesMax is 0; raise it in the configuration to let any job run";
   }
-  return undefined;
+  const lowestUsd = Math.min(...choice.offers.map((offer) => offer.hourlyUsd));
+  if (lowestUsd <= limits.hourlyUsdMax) return undefined;
+  const price = `$${lowestUsd.toFixed(2)} an hour`;
+  return `the cheapest fitting type costs ${price}, above hourlyUsdMax of $${limits.hourlyUsdMax}; raise hourlyUsdMax in the configuration, or ask for less`;
 }
 
 type Usable = { readonly offer?: Offer; readonly until: number };
@@ -157,14 +189,14 @@ function restUntilOf(
 ): number | undefined {
   const rest = restOf(capacity, offer, at);
   if (rest) return rest.until;
+  // A quota is of the account: another zone will not help, and a dearer type would be a surprise.
+  const quota = refusals.find((each) => each.kind === "quota" && each.size === 1);
+  if (quota && quota.lastAt + QUOTA_REST_MS > at) return quota.lastAt + QUOTA_REST_MS;
   const refusal = refusals.find(
     (each) => each.instanceType === offer.instanceType && each.zone === offer.zone,
   );
-  if (!refusal) return undefined;
-  // Refused as one of several: half as many may well fit, so this one does not rest.
-  if (refusal.kind === "no-capacity" && refusal.size > 1) return undefined;
-  const restMs = refusal.kind === "quota" ? QUOTA_REST_MS : CAPACITY_REST_MS;
-  return refusal.lastAt + restMs > at ? refusal.lastAt + restMs : undefined;
+  if (!refusal || !restsOffer(refusal)) return undefined;
+  return refusal.lastAt + CAPACITY_REST_MS > at ? refusal.lastAt + CAPACITY_REST_MS : undefined;
 }
 
 function waitForCapacity(refusals: readonly Refusal[], until: number, look: Look): Next {
@@ -192,7 +224,8 @@ function open(
     const detail = `instancesMax of ${limits.instancesMax} is reached`;
     return { type: "hold", hold: { reason: "ceiling", detail } };
   }
-  if (room.hourlyUsd < offer.hourlyUsd) {
+  // Sums of prices are not exact: the last cent of a ceiling may be used.
+  if (room.hourlyUsd + 1e-9 < offer.hourlyUsd) {
     const detail = `${offer.instanceType} at $${offer.hourlyUsd} an hour would exceed hourlyUsdMax of $${limits.hourlyUsdMax}`;
     return { type: "hold", hold: { reason: "ceiling", detail } };
   }
@@ -202,13 +235,10 @@ function open(
   return { type: "attempt", attempt, shape };
 }
 
-/** A launch of many that found no capacity is tried again with half as many. */
+/** A launch of many that found no capacity, or no room in a quota, is tried again with half as many. */
 function sizeMaxOf(offer: Offer, refusals: readonly Refusal[]): number {
   const refusal = refusals.find(
-    (each) =>
-      each.instanceType === offer.instanceType &&
-      each.zone === offer.zone &&
-      each.kind === "no-capacity",
+    (each) => each.instanceType === offer.instanceType && each.zone === offer.zone,
   );
   return refusal ? Math.max(1, Math.floor(refusal.size / 2)) : LAUNCH_SIZE_MAX;
 }

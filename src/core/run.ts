@@ -147,3 +147,10 @@ export const isOpen = (attempt: Attempt): boolean => attempt.outcome === undefin
 
 export const attemptsOf = (run: Run, job: string): readonly Attempt[] =>
   run.attempts.filter((attempt) => attempt.job === job);
+
+/** The tries of each job, oldest first. */
+export function triesByJob(run: Run): ReadonlyMap<string, readonly Attempt[]> {
+  const tries = new Map<string, Attempt[]>(run.jobs.map((job) => [job.name, []]));
+  for (const attempt of run.attempts) tries.get(attempt.job)?.push(attempt);
+  return tries;
+}

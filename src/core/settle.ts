@@ -18,6 +18,8 @@ import type { Job } from "./workflow.ts";
 
 /** EC2 may not list a new instance for a while; absent this long from every look, it is gone. */
 export const ABSENT_MS = 2 * 60_000;
+/** What an instance that EC2 does not list may take to end after TerminateInstances. */
+export const TERMINATE_MS = 60_000;
 /** The machine gives itself 15 minutes to claim its order; after this much it never will. */
 export const BOOT_MS = 17 * 60_000;
 /** A launch without a definite answer is not repeated after this: EC2 forgets client tokens some time. */
@@ -48,9 +50,11 @@ export function settle(run: Run, look: Look, facts: Facts): Run {
   return isSame ? current : { ...current, attempts };
 }
 
-/** The look, by `orderKey`. */
+/** The look, indexed. */
 export type Facts = {
+  /** By `orderKey`, and by id: somebody may have taken the tags away. */
   readonly instances: ReadonlyMap<string, Instance>;
+  /** By `orderKey`. */
   readonly reports: ReadonlyMap<string, readonly Report[]>;
 };
 
@@ -67,9 +71,18 @@ export function factsOf(look: Look): Facts {
     const key = orderKey(report.token, report.index);
     reports.set(key, [...(reports.get(key) ?? []), report]);
   }
-  const instances = look.instances.map((each) => [orderKey(each.token, each.index), each] as const);
-  return { instances: new Map(instances), reports };
+  const instances = new Map<string, Instance>();
+  for (const instance of look.instances) {
+    instances.set(orderKey(instance.token, instance.index), instance);
+    instances.set(instance.id, instance);
+  }
+  return { instances, reports };
 }
+
+/** The instance of an attempt, as EC2 lists it. */
+export const instanceOf = (attempt: Attempt, { instances }: Facts): Instance | undefined =>
+  instances.get(orderKey(attempt.launch.token, attempt.launch.index)) ??
+  (attempt.answer && instances.get(attempt.answer.instanceId));
 
 function withCancel(run: Run, look: Look): Run {
   if (!look.cancel) return run;
@@ -123,7 +136,7 @@ function settleAttempt(attempt: Attempt, scene: Scene): Attempt {
 /** What EC2 and the claim say. */
 function withWorld(attempt: Attempt, { look, facts }: Scene): Attempt {
   const place = orderKey(attempt.launch.token, attempt.launch.index);
-  const instance = facts.instances.get(place);
+  const instance = instanceOf(attempt, facts);
   const next = withClaim(withAnswer(attempt, instance, look), look.claims.get(place), look.at);
   if (!next.answer) return next;
   if (!instance) return next.missingSince === undefined ? { ...next, missingSince: look.at } : next;
@@ -157,7 +170,9 @@ function withReports(attempt: Attempt, { look, facts }: Scene): Attempt {
 }
 
 function withReport(attempt: Attempt, report: Report, at: number): Attempt {
-  const claimed = { ...attempt, claimedAt: attempt.claimedAt ?? at };
+  // It tells of its machine too, which the reply to the launch may not have.
+  const answer = attempt.answer ?? { at, instanceId: report.instanceId };
+  const claimed = { ...attempt, answer, claimedAt: attempt.claimedAt ?? at };
   switch (report.stage) {
     case "started":
       return attempt.started ? attempt : { ...claimed, started: { at, bootMs: report.bootMs } };
@@ -225,8 +240,11 @@ export function wantsVoid(attempt: Attempt, run: Run, look: Look, facts: Facts):
 type Ending = Omit<Outcome, "at">;
 
 function endingOf(attempt: Attempt, { job, look, facts }: Scene): Ending | undefined {
-  const instance = facts.instances.get(orderKey(attempt.launch.token, attempt.launch.index));
+  const instance = instanceOf(attempt, facts);
   if (attempt.stop) return endingByStop(attempt, instance, job, look.at);
+  if (instance?.state === "stopped") {
+    return { type: "cancelled", reason: `somebody stopped its instance ${instance.id}` };
+  }
   if (instance && !isAlive(instance)) {
     return isOverdue(attempt, job, look.at)
       ? { type: "timed-out", reason: "ended without a report, long after its max_duration" }
@@ -293,11 +311,14 @@ function endingBeforeStart(attempt: Attempt, at: number): Ending | undefined {
 }
 
 function isGone(attempt: Attempt, { look, facts }: Scene): boolean {
-  if (isOpen(attempt)) return false;
-  const instance = facts.instances.get(orderKey(attempt.launch.token, attempt.launch.index));
+  if (!attempt.outcome) return false;
+  const instance = instanceOf(attempt, facts);
   if (instance) return !isAlive(instance);
   // A voided order does no work whenever its machine comes; one that does comes to power off.
   if (attempt.voidedAt !== undefined) return true;
   if (refusalOf(attempt, look)) return true;
-  return attempt.missingSince !== undefined && look.at - attempt.missingSince > ABSENT_MS;
+  // Absent is believed only some time after it was asked to terminate, listed or not.
+  const isTold = look.at - attempt.outcome.at >= TERMINATE_MS;
+  const isAbsent = attempt.missingSince !== undefined && look.at - attempt.missingSince > ABSENT_MS;
+  return isAbsent && isTold;
 }

@@ -1,5 +1,5 @@
 /** States of attempts, jobs and runs: computed from the record, never stored. docs/workflows.md lists them. */
-import { type Attempt, isLiving, isOpen, type Run } from "./run.ts";
+import { type Attempt, isLiving, isOpen, type Run, triesByJob } from "./run.ts";
 import type { AttemptState, JobState, RunState } from "./view.ts";
 import type { Job } from "./workflow.ts";
 
@@ -36,12 +36,6 @@ export function jobStates(run: Run): ReadonlyMap<string, JobState> {
 
   for (const job of run.jobs) stateOf(job.name);
   return states;
-}
-
-function triesByJob(run: Run): ReadonlyMap<string, readonly Attempt[]> {
-  const tries = new Map<string, Attempt[]>(run.jobs.map((job) => [job.name, []]));
-  for (const attempt of run.attempts) tries.get(attempt.job)?.push(attempt);
-  return tries;
 }
 
 /** Undefined where the tries so far do not decide: there are none, or another may follow. */

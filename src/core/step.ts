@@ -6,10 +6,10 @@
  * Effects come from that comparison alone, never from what just changed, so a daemon that died
  * half-way does the right thing on its next look: recovery is not a second code path.
  */
-import { isAlive, type Look, orderKey } from "./observation.ts";
+import { isAlive, type Look } from "./observation.ts";
 import { type Plan, plan } from "./plan.ts";
 import { type Attempt, isLiving, isOpen, type Run } from "./run.ts";
-import { type Facts, factsOf, settle, wantsVoid } from "./settle.ts";
+import { type Facts, factsOf, instanceOf, settle, wantsVoid } from "./settle.ts";
 
 /** Something to be done to the world. Doing one twice is harmless. */
 export type Effect =
@@ -52,13 +52,13 @@ function effectsOfOpen(attempt: Attempt, run: Run, look: Look, facts: Facts): Ef
 
 /** Nothing wants its machine any more, whether it is listed yet or not. */
 function effectsOfClosed(attempt: Attempt, facts: Facts): Effect[] {
-  const instance = facts.instances.get(orderKey(attempt.launch.token, attempt.launch.index));
+  const instance = instanceOf(attempt, facts);
   if (instance && !isAlive(instance)) return [];
   const instanceId = instance?.id ?? attempt.answer?.instanceId;
   return instanceId === undefined ? [] : [{ type: "terminate", instanceId }];
 }
 
 function isAliveIn(facts: Facts, attempt: Attempt): boolean {
-  const instance = facts.instances.get(orderKey(attempt.launch.token, attempt.launch.index));
+  const instance = instanceOf(attempt, facts);
   return instance !== undefined && isAlive(instance);
 }

@@ -1,6 +1,6 @@
 /** What people and programs see of a run: `status/<run>.json`, `errand runs --json` and `errand show --json`. */
 import { costUsd } from "./cost.ts";
-import { type Attempt, attemptsOf, type Run } from "./run.ts";
+import { type Attempt, type Run, triesByJob } from "./run.ts";
 import { attemptState, finishedAt, jobReason, jobStates, runState } from "./states.ts";
 import type { Job } from "./workflow.ts";
 
@@ -126,11 +126,12 @@ export type ViewOptions = {
 /** The view of a record. Pure: the same record, time and holds give the same view. */
 export function viewRun(run: Run, { at, holds }: ViewOptions): RunView {
   const states = jobStates(run);
+  const tries = triesByJob(run);
   return {
     ...summarizeRun(run, at),
     problems: run.rejected ?? [],
     warnings: run.warnings,
-    jobs: run.jobs.map((job) => viewJob(run, job, { at, states, holds })),
+    jobs: run.jobs.map((job) => viewJob(job, { run, at, states, holds, tries })),
   };
 }
 
@@ -147,12 +148,15 @@ export function summarizeRun(run: Run, at: number): RunSummary {
   };
 }
 
-function viewJob(
-  run: Run,
-  job: Job,
-  { at, states, holds }: ViewOptions & { readonly states: ReadonlyMap<string, JobState> },
-): JobView {
-  const tries = attemptsOf(run, job.name);
+type Context = ViewOptions & {
+  readonly run: Run;
+  readonly states: ReadonlyMap<string, JobState>;
+  readonly tries: ReadonlyMap<string, readonly Attempt[]>;
+};
+
+function viewJob(job: Job, context: Context): JobView {
+  const { run, states, holds } = context;
+  const tries = context.tries.get(job.name) ?? [];
   const brought = tries.findLast((attempt) => attempt.finished)?.finished;
   return {
     name: job.name,
@@ -161,13 +165,13 @@ function viewJob(
     reason: jobReason(run, job, states),
     holds: holds.filter((hold) => hold.job === job.name),
     dependsOn: job.needs,
-    attempts: tries.map((attempt) => viewAttempt(run, job, attempt, at)),
+    attempts: tries.map((attempt) => viewAttempt(job, attempt, context)),
     artifacts: brought?.artifacts ?? [],
     notes: brought?.notes ?? [],
   };
 }
 
-function viewAttempt(run: Run, job: Job, attempt: Attempt, at: number): AttemptView {
+function viewAttempt(job: Job, attempt: Attempt, context: Context): AttemptView {
   const { offer, outcome, ran, started } = attempt;
   return {
     number: attempt.number,
@@ -175,23 +179,23 @@ function viewAttempt(run: Run, job: Job, attempt: Attempt, at: number): AttemptV
     instanceType: offer.instanceType,
     zone: offer.zone,
     hourlyUsd: offer.hourlyUsd,
-    costUsd: roundUsd(costUsd(attempt, at)),
+    costUsd: roundUsd(costUsd(attempt, context.at)),
     state: attemptState(attempt),
     exitCode: ran?.exitCode ?? null,
     reason: outcome?.reason ?? "",
     startedAt: started ? isoOf(started.at) : null,
     endedAt: outcome ? isoOf(outcome.at) : null,
-    phases: phasesOf(run, job, attempt),
+    phases: phasesOf(job, attempt, context),
   };
 }
 
 /** From the daemon's clock, but for what only the runner can time: boot, inputs, setup, run, upload. */
-function phasesOf(run: Run, job: Job, attempt: Attempt): Phases {
+function phasesOf(job: Job, attempt: Attempt, context: Context): Phases {
   const { plannedAt, answer, started, finished, outcome, goneAt } = attempt;
   const boot = started?.bootMs ?? null;
   const sinceAnswer = answer && started ? started.at - answer.at : null;
   return {
-    queued: plannedAt - readyAt(run, job, attempt),
+    queued: plannedAt - readyAt(job, attempt, context),
     api: answer ? answer.at - plannedAt : null,
     pending: sinceAnswer === null || boot === null ? null : Math.max(0, sinceAnswer - boot),
     boot,
@@ -204,16 +208,11 @@ function phasesOf(run: Run, job: Job, attempt: Attempt): Phases {
 }
 
 /** When all that an attempt waits for was there: its run, the jobs it needs, the end of the try before. */
-function readyAt(run: Run, job: Job, attempt: Attempt): number {
-  const needed = run.attempts.filter((each) => job.needs.includes(each.job));
-  const before = run.attempts.filter(
-    (each) => each.job === job.name && each.number < attempt.number,
-  );
-  return Math.max(
-    run.createdAt,
-    ...needed.map((each) => each.outcome?.at ?? 0),
-    ...before.map((each) => each.goneAt ?? 0),
-  );
+function readyAt(job: Job, attempt: Attempt, { run, tries }: Context): number {
+  const endOf = (need: string) => tries.get(need)?.at(-1)?.outcome?.at ?? 0;
+  const before = tries.get(job.name)?.find((each) => each.number === attempt.number - 1);
+  const neededAt = job.needs.reduce((latest, need) => Math.max(latest, endOf(need)), 0);
+  return Math.max(run.createdAt, neededAt, before?.goneAt ?? 0);
 }
 
 const roundUsd = (usd: number): number => Math.round(usd * 1e6) / 1e6;

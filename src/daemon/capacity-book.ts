@@ -1,8 +1,10 @@
 /** The daemon's copy of `capacity.json`: which offers rest. Only the holder of the lease writes it. */
+import { z } from "zod";
 import { type Capacity, capacitySchema, rested } from "../core/capacity.ts";
 import { key } from "../core/layout.ts";
 import type { Offer } from "../core/offers.ts";
 import type { Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 
 export type CapacityBook = {
   readonly current: () => Capacity;
@@ -34,14 +36,8 @@ export async function openCapacityBook(store: Store): Promise<CapacityBook> {
 
 /** What cannot be read is begun anew: it costs one refused launch per offer. */
 async function readCapacity(store: Store): Promise<Capacity> {
-  const object = await store.find(key.capacity);
-  if (!object) return {};
-  try {
-    const { rests } = JSON.parse(new TextDecoder().decode(object.body)) as { rests?: unknown };
-    const parsed = capacitySchema.safeParse(rests);
-    return parsed.success ? parsed.data : {};
-  } catch (error) {
-    if (error instanceof SyntaxError) return {};
-    throw error;
-  }
+  const document = await readDocument(store, key.capacity, bookSchema);
+  return document.type === "found" ? document.content.rests : {};
 }
+
+const bookSchema = z.object({ format: z.literal(1), rests: capacitySchema });

@@ -2,6 +2,7 @@
  * The daemon: takes in drops, turns the loop, sweeps. Events only wake it and say where to look; a
  * periodic look and sweep find what an event failed to tell.
  */
+import { restsOffer } from "../core/capacity.ts";
 import type { LaunchSettings } from "../core/launches.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Log } from "../log.ts";
@@ -93,11 +94,10 @@ async function setUp(
   const actor = createActor({
     ...options,
     mayAct: lease.isHeld,
-    onDone: bell.ring,
+    onNews: bell.ring,
     onBug,
     onRefusal: (launch, answer) => {
-      // Refused as one of several says little: half as many may well fit.
-      if (answer.kind === "no-capacity" && answer.size === 1) capacity.rest(launch.input, answer);
+      if (restsOffer(answer)) capacity.rest(launch.input, answer);
     },
   });
   const planner = {
@@ -108,9 +108,20 @@ async function setUp(
     capacity: capacity.current,
     mayPlan: lease.isHeld,
   };
-  const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug });
+  const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });
   const { installation } = options.settings;
   const sweeper = { ...options, installation, missingLaunches: new Map<string, number>() };
-  const turning = { ...options, bell, lease, capacity, intakes, planner, sweeper, heard: [], stop };
+  const turning = {
+    ...options,
+    actor,
+    bell,
+    lease,
+    capacity,
+    intakes,
+    planner,
+    sweeper,
+    heard: [],
+    stop,
+  };
   return { turning, onIdle: () => Promise.all([actor.onIdle(), intakes.onIdle()]) };
 }

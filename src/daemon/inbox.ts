@@ -7,6 +7,7 @@ import {
   reportSchema,
 } from "../core/observation.ts";
 import type { Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 
 export type Inbox = {
   readonly reports: readonly Delivered<Report>[];
@@ -28,35 +29,24 @@ export async function readInbox(store: Store): Promise<Inbox> {
   const cancels = new Map<string, CancelRequest>();
   await Promise.all([
     ...reportInfos.map(async (info) => {
-      const report = reportSchema.safeParse(await readJson(store, info.key));
-      if (report.success) reports.push({ key: info.key, content: report.data });
-      else unreadable.push(info.key);
+      const report = await readDocument(store, info.key, reportSchema, NOTE_BYTES_MAX);
+      if (report.type === "found") reports.push({ key: info.key, content: report.content });
+      if (report.type === "unreadable") unreadable.push(info.key);
     }),
     ...cancelInfos.map(async (info) => {
-      const request = cancelRequestSchema.safeParse(await readJson(store, info.key));
+      const request = await readDocument(store, info.key, cancelRequestSchema, NOTE_BYTES_MAX);
+      if (request.type === "absent") return;
       // Whatever it says, somebody asked for the run to end.
-      cancels.set(
-        info.key.slice(prefix.cancels.length),
-        request.success ? request.data : { now: false, at: info.modifiedAt },
-      );
+      const plain = { now: false, at: info.modifiedAt };
+      const run = info.key.slice(prefix.cancels.length);
+      cancels.set(run, request.type === "found" ? request.content : plain);
     }),
   ]);
   return { reports, cancels, unreadable };
 }
 
-/** Undefined when it is gone or no JSON. A report is small; a large one is not ours. */
-async function readJson(store: Store, objectKey: string): Promise<unknown> {
-  const object = await store.find(objectKey, REPORT_BYTES_MAX);
-  if (!object) return undefined;
-  try {
-    return JSON.parse(new TextDecoder().decode(object.body));
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-const REPORT_BYTES_MAX = 1024 * 1024;
+/** A report is small, though one of a job with many artifacts is not tiny; what is larger is not ours. */
+const NOTE_BYTES_MAX = 1024 * 1024;
 
 /** After the record that absorbed them is saved, never before. */
 export async function removeAbsorbed(

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { key } from "../core/layout.ts";
 import { isCloudError, UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 
 const errandSchema = z.object({ format: z.literal(1), installation: z.string().min(1) });
 
@@ -15,17 +16,20 @@ export async function ensureInstallation(store: Store, freshId: string): Promise
   } catch (error) {
     if (!isCloudError(error, "conflict")) throw error;
   }
-  const object = await store.find(key.errand);
-  const parsed = errandSchema.safeParse(
-    object && JSON.parse(new TextDecoder().decode(object.body)),
-  );
-  if (!parsed.success) {
+  const installation = await readInstallation(store);
+  if (installation === undefined) {
     throw new UserError(
-      "errand.json in the bucket is of a format this version does not know",
+      "errand.json in the bucket is damaged, or of a format this version does not know",
       "Run the version of Errand that wrote it, or a newer one.",
     );
   }
-  return parsed.data.installation;
+  return installation;
+}
+
+/** Undefined when the bucket does not say, or nobody can read what it says. */
+export async function readInstallation(store: Store): Promise<string | undefined> {
+  const document = await readDocument(store, key.errand, errandSchema);
+  return document.type === "found" ? document.content.installation : undefined;
 }
 
 /** Keeps the script that instances run under its hash, so that a launch can be repeated after an upgrade. */

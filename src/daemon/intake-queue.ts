@@ -1,6 +1,8 @@
 /** Drops on their way in: several at once, each once at a time. */
 import PQueue from "p-queue";
+import { RUN_ID } from "../core/layout.ts";
 import { describeError, isCloudError } from "../errors.ts";
+import { parseDropKey } from "./drop-name.ts";
 import { type Intake, takeIn } from "./intake.ts";
 
 export type IntakeQueue = {
@@ -14,12 +16,18 @@ const INTAKES_AT_ONCE = 4;
 
 export function createIntakeQueue(
   intake: Intake,
-  { onTaken, onBug }: { onTaken: () => void; onBug: (error: unknown) => void },
+  {
+    onTaken,
+    onBug,
+    stop,
+  }: { onTaken: () => void; onBug: (error: unknown) => void; stop: AbortSignal },
 ): IntakeQueue {
   const queue = new PQueue({ concurrency: INTAKES_AT_ONCE });
-  const underWay = new Map<string, Promise<boolean>>();
+  /** By the run they may become: two drops with one chosen id are taken in one after the other. */
+  const underWay = new Map<string, { readonly key: string; readonly done: Promise<boolean> }>();
 
   async function takeOne(key: string): Promise<boolean> {
+    if (stop.aborted) return false;
     try {
       await takeIn(intake, key);
       onTaken();
@@ -31,15 +39,21 @@ export function createIntakeQueue(
         onBug(error);
       }
       return false;
-    } finally {
-      underWay.delete(key);
     }
   }
 
   function begin(key: string): Promise<boolean> {
-    const begun = underWay.get(key) ?? queue.add(() => takeOne(key));
-    underWay.set(key, begun);
-    return begun;
+    const { name } = parseDropKey(key);
+    const lock = RUN_ID.test(name) ? name : key;
+    const before = underWay.get(lock);
+    if (before?.key === key) return before.done;
+    const done = (before?.done ?? Promise.resolve(true))
+      .then(() => queue.add(() => takeOne(key)))
+      .finally(() => {
+        if (underWay.get(lock)?.done === done) underWay.delete(lock);
+      });
+    underWay.set(lock, { key, done });
+    return done;
   }
 
   return {

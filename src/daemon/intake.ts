@@ -7,7 +7,7 @@ import type { Limits } from "../core/limits.ts";
 import type { Run } from "../core/run.ts";
 import { isFinished } from "../core/states.ts";
 import { viewRun } from "../core/view.ts";
-import { isCloudError, UserError } from "../errors.ts";
+import { CloudError, describeError, isCloudError, UserError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, ObjectInfo, Store } from "../ports.ts";
 import { type CompiledDrop, compileDrop } from "./compile-drop.ts";
@@ -53,15 +53,18 @@ async function findRun(
     const saved = await readRun(store, id);
     if (saved === undefined) return { id, isNew: true };
     if (saved === "unreadable") continue;
-    const isSame = saved.run.drop.key === drop.key && saved.run.drop.etag === drop.etag;
-    if (!isSame) continue;
+    if (!isOf(saved.run, drop)) continue;
     // The daemon before us came as far as the record: see to what follows it.
     if (!isFinished(saved.run)) await markOpen(store, id);
     else await writeStatus(store, saved.run);
     return { id, isNew: false };
   }
-  throw new Error(`drop ${drop.key} meets other runs at ${candidates.join(" and ")}`);
+  const ids = candidates.join(" and ");
+  throw new CloudError("conflict", `taking in ${drop.key}: ${ids} are other runs`);
 }
+
+const isOf = (run: Run, drop: Drop): boolean =>
+  run.drop.key === drop.key && run.drop.etag === drop.etag;
 
 async function begin(
   intake: Intake,
@@ -82,10 +85,11 @@ async function begin(
     if (run.rejected) await reject(store, run, drop);
     else await createRun(store, run);
   } catch (error) {
-    // Another intake of the same drop, or our own write whose reply was lost: the next event tells.
+    // Another intake of the same drop, or our own write whose reply was lost; if it is another drop's
+    // run, the next event or sweep finds another id for this one.
     if (!isCloudError(error, "conflict")) throw error;
     const saved = await readRun(store, id);
-    if (saved === undefined || saved === "unreadable") throw error;
+    if (saved === undefined || saved === "unreadable" || !isOf(saved.run, drop)) throw error;
     await markOpen(store, id);
     return saved.run;
   }
@@ -116,7 +120,7 @@ type Compiled = CompiledDrop & { readonly rejected?: string[] };
 
 /** What the user can mend ends as a failed run with its reasons. */
 async function compile(
-  { store, limits }: Intake,
+  { store, limits, log }: Intake,
   drop: Drop,
   { name, id, bundleKey }: { name: DropName; id: string; bundleKey: string },
 ): Promise<Compiled> {
@@ -125,11 +129,21 @@ async function compile(
     if (name.problem) throw new UserError(name.problem);
     return await compileDrop({ store, limits }, { drop, name, run, bundleKey });
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    const text = error.hint === "" ? error.message : `${error.message}\n${error.hint}`;
+    if (isCloudError(error)) throw error;
     const workflows = name.workflow === undefined ? [] : [name.workflow];
-    return { workflows, jobs: [], warnings: [], rejected: text.split("\n") };
+    return { workflows, jobs: [], warnings: [], rejected: reasonsOf(error, drop, log) };
   }
+}
+
+/** One drop that we cannot deal with must not keep the daemon from all others, so a bug ends here too, in the log. */
+function reasonsOf(error: unknown, drop: Drop, log: Log): string[] {
+  if (error instanceof UserError) {
+    const text = error.hint === "" ? error.message : `${error.message}\n${error.hint}`;
+    return text.split("\n");
+  }
+  const stack = error instanceof Error ? error.stack : String(error);
+  log.error("drop rejected for a bug", { key: drop.key, stack });
+  return [`a bug in Errand: ${describeError(error)}`];
 }
 
 /** A run that failed before it began: its record and its view, and the bundle kept to look at. */
@@ -149,6 +163,9 @@ async function writeStatus(store: Store, run: Run): Promise<void> {
 }
 
 async function removeDrop(store: Store, drop: Drop): Promise<void> {
+  // The same bytes dropped again have the same ETag; only their time tells them apart.
+  const current = await store.findInfo(drop.key);
+  if (current?.modifiedAt !== drop.modifiedAt) return;
   try {
     await store.remove(drop.key, { ifEtag: drop.etag });
   } catch (error) {

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { key } from "../core/layout.ts";
 import { isCloudError } from "../errors.ts";
 import type { Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 
 export const LEASE_MS = 30_000;
 /** Renewed well before it lapses: two renewals may fail. */
@@ -55,14 +56,15 @@ export function keepLease(
 
   async function renew(): Promise<boolean> {
     const at = now();
-    const object = await store.find(key.lease);
-    seen = object && parseLease(object.body);
-    if (object && seen && seen.holder !== me.holder && !hasLapsed(object.etag, seen, at)) {
+    const document = await readDocument(store, key.lease, leaseSchema);
+    seen = document.type === "found" ? document.content : undefined;
+    if (document.type !== "absent" && seen?.holder !== me.holder && !hasLapsed(document.etag, at)) {
       heldUntil = 0;
       return false;
     }
     const lease = { format: 1, ...me, until: at + LEASE_MS };
-    const condition = object ? { ifEtag: object.etag } : ({ ifAbsent: true } as const);
+    const condition =
+      document.type === "absent" ? ({ ifAbsent: true } as const) : { ifEtag: document.etag };
     try {
       await store.put(key.lease, JSON.stringify(lease), { condition });
     } catch (error) {
@@ -74,8 +76,9 @@ export function keepLease(
     return true;
   }
 
-  function hasLapsed(etag: string, lease: Lease, at: number): boolean {
-    if (isDead(lease)) return true;
+  /** Also of a lease that this version cannot read: a newer daemon may hold it. */
+  function hasLapsed(etag: string, at: number): boolean {
+    if (seen && isDead(seen)) return true;
     if (watched.etag !== etag) watched = { etag, since: at };
     return at - watched.since > LEASE_MS;
   }
@@ -84,21 +87,11 @@ export function keepLease(
     const isOurs = now() < heldUntil;
     heldUntil = 0;
     if (!isOurs) return;
-    const object = await store.find(key.lease);
-    if (object && parseLease(object.body)?.holder === me.holder) {
-      await store.remove(key.lease, { ifEtag: object.etag });
+    const document = await readDocument(store, key.lease, leaseSchema);
+    if (document.type === "found" && document.content.holder === me.holder) {
+      await store.remove(key.lease, { ifEtag: document.etag });
     }
   }
 
   return { renew, isHeld: () => now() < heldUntil, seen: () => seen, release };
-}
-
-function parseLease(body: Uint8Array): Lease | undefined {
-  try {
-    const parsed = leaseSchema.safeParse(JSON.parse(new TextDecoder().decode(body)));
-    return parsed.success ? parsed.data : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

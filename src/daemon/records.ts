@@ -3,6 +3,7 @@ import { key, prefix } from "../core/layout.ts";
 import { type Run, runSchema } from "../core/run.ts";
 import { isCloudError } from "../errors.ts";
 import type { Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 
 export type SavedRun = { readonly run: Run; readonly etag: string };
 
@@ -37,20 +38,9 @@ export async function readRun(
   store: Store,
   id: string,
 ): Promise<SavedRun | "unreadable" | undefined> {
-  const object = await store.find(key.record(id));
-  if (!object) return undefined;
-  const run = parseRun(object.body);
-  return run ? { run, etag: object.etag } : "unreadable";
-}
-
-function parseRun(body: Uint8Array): Run | undefined {
-  try {
-    const parsed = runSchema.safeParse(JSON.parse(new TextDecoder().decode(body)));
-    return parsed.success ? parsed.data : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const document = await readDocument(store, key.record(id), runSchema);
+  if (document.type === "found") return { run: document.content, etag: document.etag };
+  return document.type === "absent" ? undefined : "unreadable";
 }
 
 /** Creates the record and marks the run open. Throws `conflict` when there is a record of this id. */

@@ -1,9 +1,11 @@
 /** The derived view of each open run, for people and commands: written when it changes, and once more when the run is finished. */
+import { z } from "zod";
 import { key } from "../core/layout.ts";
 import type { HoldNow } from "../core/plan.ts";
 import type { Run } from "../core/run.ts";
 import { type Hold, type RunView, viewRun } from "../core/view.ts";
 import type { Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 
 export type StatusWriter = {
   /** Writes the view if it differs from what this process wrote last. */
@@ -54,8 +56,23 @@ function dateHold(hold: HoldNow, before: readonly Hold[], at: number): Hold {
 
 /** After a restart, what the daemon before this one wrote. */
 async function holdsBefore(store: Store, run: string): Promise<readonly Hold[]> {
-  const object = await store.find(key.status(run));
-  if (!object) return [];
-  const view = JSON.parse(new TextDecoder().decode(object.body)) as Partial<RunView>;
-  return (view.jobs ?? []).flatMap((job) => job.holds);
+  const view = await readDocument(store, key.status(run), holdsSchema);
+  return view.type === "found" ? view.content.jobs.flatMap((job) => job.holds) : [];
 }
+
+/** As much of a view as is used again. */
+const holdsSchema = z.object({
+  jobs: z.array(
+    z.object({
+      holds: z.array(
+        z.object({
+          job: z.string(),
+          reason: z.custom<Hold["reason"]>((value) => typeof value === "string"),
+          detail: z.string(),
+          since: z.string(),
+          nextLookAt: z.string().nullable(),
+        }),
+      ),
+    }),
+  ),
+});

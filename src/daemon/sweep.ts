@@ -10,7 +10,9 @@ import { type Instance, isAlive } from "../core/observation.ts";
 import { isFinished } from "../core/states.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
+import { readDocument } from "./documents.ts";
 import { readInbox } from "./inbox.ts";
+import { readInstallation } from "./installation.ts";
 import { readRun } from "./records.ts";
 
 /** A launch is absent only when it was missing twice, this far apart. */
@@ -38,7 +40,11 @@ async function sweepInstances(sweeper: Sweeper): Promise<void> {
   // Instances before records, as in every look.
   const instances = await cloud.listInstances();
   const living = instances.filter((each) => isAlive(each) && each.state !== "shutting-down");
-  if (living.length === 0 || !(await isOurBucket(store, sweeper.installation))) return;
+  if (living.length === 0) return;
+  if ((await readInstallation(store)) !== sweeper.installation) {
+    log.error("bucket of another installation", { hint: "no instance is touched" });
+    return;
+  }
   const orphans: Instance[] = [];
   for (const instance of living) {
     if (await isOrphan(instance, sweeper)) orphans.push(instance);
@@ -56,13 +62,6 @@ async function sweepInstances(sweeper: Sweeper): Promise<void> {
   log.warn("orphans terminated", { instanceIds: ids });
 }
 
-async function isOurBucket(store: Store, installation: string): Promise<boolean> {
-  const object = await store.find(key.errand);
-  if (!object) return false;
-  const found = JSON.parse(new TextDecoder().decode(object.body)) as { installation?: unknown };
-  return found.installation === installation;
-}
-
 /** True only when it is certain that nobody wants the instance. */
 async function isOrphan(instance: Instance, sweeper: Sweeper): Promise<boolean> {
   if (instance.token === "") return false;
@@ -74,8 +73,8 @@ async function isOrphan(instance: Instance, sweeper: Sweeper): Promise<boolean> 
   if (!member) return false;
   const saved = await readRun(sweeper.store, member.run);
   if (saved === "unreadable") return false;
-  // A launch is written before the record that names it: a missing record may be about to come, a
-  // launch older than the longest repeat of RunInstances will not be used any more.
+  // A launch is written before the record that names it, in the same tick: one that is older than
+  // this and in no record never will be.
   if (!saved) return sweeper.clock.now() - launch.createdAt > ABSENT_LAUNCH_MS;
   const attempt = saved.run.attempts.find(
     (each) => each.launch.token === instance.token && each.launch.index === instance.index,
@@ -89,16 +88,10 @@ type FoundLaunch = Launch | "unreadable" | "absent" | "perhaps absent";
 
 async function readLaunch(token: string, sweeper: Sweeper): Promise<FoundLaunch> {
   const { store, clock, missingLaunches } = sweeper;
-  const object = await store.find(key.launch(token));
-  if (object) {
+  const document = await readDocument(store, key.launch(token), launchSchema);
+  if (document.type !== "absent") {
     missingLaunches.delete(token);
-    try {
-      const parsed = launchSchema.safeParse(JSON.parse(new TextDecoder().decode(object.body)));
-      return parsed.success ? parsed.data : "unreadable";
-    } catch (error) {
-      if (error instanceof SyntaxError) return "unreadable";
-      throw error;
-    }
+    return document.type === "found" ? document.content : "unreadable";
   }
   const since = missingLaunches.get(token);
   if (since === undefined) missingLaunches.set(token, clock.now());

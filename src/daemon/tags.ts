@@ -4,6 +4,7 @@ import { key, prefix } from "../core/layout.ts";
 import { attemptsOf, type Run } from "../core/run.ts";
 import type { Store } from "../ports.ts";
 import type { TaggedSets, Tags } from "../workflow/inputs.ts";
+import { readDocument } from "./documents.ts";
 
 const tagSchema = z.object({
   format: z.literal(1),
@@ -34,9 +35,8 @@ export async function readTags(
   const found = new Map<string, TaggedSets>();
   const names = new Map<string, readonly string[]>();
   for (const { workflow, tag } of references) {
-    const object = await store.find(key.tag(workflow, tag));
-    const parsed = object && tagSchema.safeParse(JSON.parse(new TextDecoder().decode(object.body)));
-    if (parsed?.success) found.set(key.tag(workflow, tag), parsed.data);
+    const document = await readDocument(store, key.tag(workflow, tag), tagSchema);
+    if (document.type === "found") found.set(key.tag(workflow, tag), document.content);
     if (names.has(workflow)) continue;
     const folder = `${prefix.tags}${workflow}/`;
     const listed = await store.list(folder);

@@ -19,7 +19,7 @@ import type { Catalog } from "../core/offers.ts";
 import { isLiving, type Run } from "../core/run.ts";
 import { isFinished, runState } from "../core/states.ts";
 import { type Step, step } from "../core/step.ts";
-import { CloudError, describeError } from "../errors.ts";
+import { CloudError, describeError, isCloudError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
 import type { Actor } from "./acts.ts";
@@ -56,10 +56,15 @@ type World = OpenRuns & {
   readonly at: number;
   readonly instances: readonly Instance[];
   readonly inbox: Inbox;
-  readonly catalog: Catalog;
+  readonly catalog: Catalog | undefined;
 };
 
-type Decided = { readonly before: SavedRun; readonly next: Step };
+type Decided = {
+  readonly before: SavedRun;
+  readonly next: Step;
+  /** The same run without anything new begun. */
+  readonly settled: () => Step;
+};
 
 export async function tick(planner: Planner): Promise<Ticked> {
   const world = await look(planner);
@@ -72,11 +77,12 @@ export async function tick(planner: Planner): Promise<Ticked> {
   return {
     hasChanged: kept.some(({ before, next }) => next.run !== before.run),
     openRuns: world.saved.length,
-    nextLookAt: waits.length > 0 ? Math.min(...waits) : undefined,
+    nextLookAt: waits.length > 0 ? waits.reduce((a, b) => Math.min(a, b)) : undefined,
   };
 }
 
-async function look({ cloud, store, clock }: Planner): Promise<World> {
+async function look(planner: Planner): Promise<World> {
+  const { cloud, store, clock } = planner;
   // First order: instances before records, and never from a cache. A record is saved before its
   // instances are launched, so an instance whose record cannot be found is an orphan, not early.
   const instances = await cloud.listInstances();
@@ -84,8 +90,19 @@ async function look({ cloud, store, clock }: Planner): Promise<World> {
   // Second order: reports after instances. A runner has reported, or given up, before it powers
   // off, so an instance seen dead has no report still to come.
   const inbox = await readInbox(store);
-  const catalog = await cloud.readCatalog();
+  const catalog = await readCatalog(planner);
   return { ...runs, at: clock.now(), instances, inbox, catalog };
+}
+
+/** What is under way must not wait for what only new attempts need. */
+async function readCatalog({ cloud, log }: Planner): Promise<Catalog | undefined> {
+  try {
+    return await cloud.readCatalog();
+  } catch (error) {
+    if (!isCloudError(error)) throw error;
+    log.warn("catalog not read", { error: describeError(error) });
+    return undefined;
+  }
 }
 
 /** Serial, so that each run is decided knowing what the runs before it take of the ceilings. */
@@ -116,7 +133,7 @@ function decide(planner: Planner, world: World): Decided[] {
     try {
       const next = step(run, seen);
       ({ room, batches } = next);
-      decided.push({ before, next });
+      decided.push({ before, next, settled: () => step(run, { ...seen, catalog: undefined }) });
     } catch (error) {
       // A run that cannot be decided does not stop the others; it is a bug, and its machines stay bounded.
       log.error("run not decided", { run: run.id, error: describeError(error) });
@@ -128,7 +145,7 @@ function decide(planner: Planner, world: World): Decided[] {
 const reportsOf = (inbox: Inbox, run: string) =>
   inbox.reports.filter(({ content }) => content.run === run);
 
-/** Launches and orders before the records that name them. Runs whose launch could not be written wait for the next look. */
+/** Launches and orders before the records that name them. A run whose launch could not be written is settled alone. */
 async function writeLaunches(
   planner: Planner,
   world: World,
@@ -136,11 +153,13 @@ async function writeLaunches(
 ): Promise<Decided[]> {
   const { store, settings, log } = planner;
   const failed = new Set<string>();
-  const context = { catalog: world.catalog, settings, at: world.at };
+  const { catalog, at } = world;
+  // Without a catalog nothing was planned.
+  if (!catalog) return [...decided];
   await Promise.all(
     [...membersByToken(decided)].map(async ([token, members]) => {
       try {
-        const launch = makeLaunch(token, members, context);
+        const launch = makeLaunch(token, members, { catalog, settings, at });
         const create = { condition: { ifAbsent: true } } as const;
         await Promise.all([
           store.put(key.launch(token), JSON.stringify(launch), create),
@@ -156,24 +175,25 @@ async function writeLaunches(
       }
     }),
   );
-  return decided.filter(({ before, next }) =>
-    newAttempts(before, next).every((attempt) => !failed.has(attempt.launch.token)),
-  );
+  return decided.map((each) => {
+    const hasFailed = newAttempts(each).some(({ launch }) => failed.has(launch.token));
+    return hasFailed ? { ...each, next: each.settled() } : each;
+  });
 }
 
 /** In the order of their indexes: runs are decided in order, and indexes are given in that order. */
 function membersByToken(decided: readonly Decided[]): ReadonlyMap<string, readonly Member[]> {
   const members = new Map<string, Member[]>();
-  for (const { before, next } of decided) {
-    for (const attempt of newAttempts(before, next)) {
+  for (const each of decided) {
+    for (const attempt of newAttempts(each)) {
       const { token } = attempt.launch;
-      members.set(token, [...(members.get(token) ?? []), { run: next.run, attempt }]);
+      members.set(token, [...(members.get(token) ?? []), { run: each.next.run, attempt }]);
     }
   }
   return members;
 }
 
-function newAttempts(before: SavedRun, next: Step) {
+function newAttempts({ before, next }: Decided) {
   const known = new Set(before.run.attempts.map(({ launch }) => orderOf(launch)));
   return next.run.attempts.filter(({ launch }) => !known.has(orderOf(launch)));
 }
@@ -189,14 +209,15 @@ async function save(
 ): Promise<Decided[]> {
   const { store, log } = planner;
   const kept = await Promise.all(
-    decided.map(async ({ before, next }): Promise<Decided | undefined> => {
+    decided.map(async (each): Promise<Decided | undefined> => {
+      const { before, next } = each;
       try {
         if (next.run !== before.run) await saveRun(store, next.run, before.etag);
         // Absorbed, saved, then deleted: a crash before this absorbs them again, to no effect.
         const reports = reportsOf(world.inbox, next.run.id);
         await removeAbsorbed(store, next.run.id, { inbox: world.inbox, reports });
         for (const { content } of reports) logReport(log, content);
-        return { before, next };
+        return each;
       } catch (error) {
         if (!(error instanceof CloudError)) throw error;
         log.warn("run put off", { run: next.run.id, error: describeError(error) });
@@ -224,7 +245,7 @@ function act(
   const uncertain = new Set(
     written
       .filter((each) => !kept.includes(each))
-      .flatMap(({ before, next }) => newAttempts(before, next).map(({ launch }) => launch.token)),
+      .flatMap((each) => newAttempts(each).map(({ launch }) => launch.token)),
   );
   const effects = kept
     .flatMap(({ next }) => next.effects)
@@ -263,6 +284,7 @@ function forgetRecorded(actor: Actor, runs: readonly Run[]): void {
 async function tell(planner: Planner, world: World, { next }: Decided): Promise<void> {
   const { store, status, log } = planner;
   const { run, holds } = next;
+  if (!planner.mayPlan()) return;
   try {
     await status.write(run, holds, world.at);
     if (!isFinished(run)) return;

@@ -3,6 +3,7 @@ import { prefix } from "../core/layout.ts";
 import { describeError, isCloudError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Events, Message, Store } from "../ports.ts";
+import type { Actor } from "./acts.ts";
 import type { Bell } from "./bell.ts";
 import type { CapacityBook } from "./capacity-book.ts";
 import type { IntakeQueue } from "./intake-queue.ts";
@@ -17,6 +18,7 @@ export type Turning = {
   readonly log: Log;
   readonly bell: Bell;
   readonly lease: LeaseKeeper;
+  readonly actor: Actor;
   readonly capacity: CapacityBook;
   readonly intakes: IntakeQueue;
   readonly planner: Planner;
@@ -36,19 +38,29 @@ const UNAVAILABLE_PAUSE_MS = 2_000;
 const STANDBY_LOOK_MS = 3_000;
 
 export async function planTurn(turning: Turning): Promise<void> {
-  const { planner, capacity, events, heard, bell, stop } = turning;
+  const { planner, heard, clock, bell, stop } = turning;
   const dealtWith = heard.splice(0);
   let waitMs = 0;
   try {
     const ticked = await tick(planner);
-    await capacity.save();
-    if (dealtWith.length > 0) await events.acknowledge(dealtWith);
     waitMs = ticked.hasChanged ? 0 : pauseAfter(ticked, turning);
+    // Only now: what a failed look has not dealt with comes again.
+    await tidy(dealtWith, turning);
   } catch (error) {
     waitMs = putOff("look", error, turning.log);
-    heard.push(...dealtWith);
+    await clock.sleep(waitMs, stop);
   }
   await bell.wait(waitMs, stop);
+}
+
+async function tidy(dealtWith: readonly Message[], turning: Turning): Promise<void> {
+  const { capacity, events, log } = turning;
+  try {
+    await capacity.save();
+    if (dealtWith.length > 0) await events.acknowledge(dealtWith);
+  } catch (error) {
+    putOff("tidying", error, log);
+  }
 }
 
 function pauseAfter({ openRuns, nextLookAt }: Ticked, turning: Turning): number {
@@ -99,12 +111,15 @@ export async function sweepTurn(turning: Turning): Promise<void> {
 }
 
 export async function leaseTurn(turning: Turning): Promise<void> {
-  const { lease, bell, clock, log, stop } = turning;
+  const { lease, actor, bell, clock, log, stop } = turning;
   const wasHeld = lease.isHeld();
   try {
     const isHeld = await lease.renew();
     if (isHeld !== wasHeld) log.info(isHeld ? "lease taken" : "lease lost", {});
-    if (isHeld && !wasHeld) bell.ring();
+    if (isHeld && !wasHeld) {
+      actor.forget();
+      bell.ring();
+    }
   } catch (error) {
     putOff("lease", error, log);
   }

@@ -1,4 +1,5 @@
 /** One life of the daemon: every call of its takes time, may fail, may be the last, and does nothing once it is dead. */
+import { restsOffer } from "../../src/core/capacity.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import { runSchema } from "../../src/core/run.ts";
 import { createActor } from "../../src/daemon/acts.ts";
@@ -41,12 +42,12 @@ export async function beginLife(world: World, random: Random, limits: Limits): P
     clock,
     log,
     mayAct: () => true,
-    onDone: () => {},
+    onNews: () => {},
     onBug: (error) => {
       if (!(error instanceof Crash)) bugs.push(error);
     },
     onRefusal: (launch, answer) => {
-      if (answer.kind === "no-capacity" && answer.size === 1) capacity.rest(launch.input, answer);
+      if (restsOffer(answer)) capacity.rest(launch.input, answer);
     },
   });
   const planner: Planner = {

@@ -32,7 +32,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/tick.ts",
     find: `        log.warn("run put off", { run: next.run.id, error: describeError(error) });
         return undefined;`,
-    replace: "        return { before, next };",
+    replace: "        return each;",
   },
   {
     name: "an ending before the claim is decided",
@@ -72,18 +72,20 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "      ({ batches } = next);",
   },
   {
-    name: "a new token while the outcome is unknown",
+    name: "a refusal taken for the answer to an earlier call",
+    file: "src/daemon/launching.ts",
+    find: "    if (!(await voidAll(frozen, options))) return lookUp(token, options, error);",
+    replace: "",
+  },
+  {
+    name: "an answer overtaken by a repeat of its call",
     file: "src/daemon/acts.ts",
-    find: `      default:
-        throw error;
-    }`,
-    replace: `      default:
-        return { type: "refused", at: clock.now(), kind: "no-capacity", code: "", message: "", size: 1 };
-    }`,
+    find: '    if (effect.type === "launch" && answers.has(effect.token)) return false;',
+    replace: "",
   },
   {
     name: "an order that no record holds left to be worked on",
-    file: "src/daemon/acts.ts",
+    file: "src/daemon/launching.ts",
     find: "    if (!isRecorded(run, orderKey(token, index))) {",
     replace: "    if (!run && !isRecorded(run, orderKey(token, index))) {",
   },

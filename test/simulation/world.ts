@@ -22,6 +22,8 @@ export type Faults = {
   readonly lostReply: number;
   readonly noCapacity: number;
   readonly quota: number;
+  /** RunInstances is denied before EC2 looks at the token. */
+  readonly denied: number;
   readonly listingLagMs: number;
   /** An instance is left out of one listing. */
   readonly omission: number;
@@ -42,6 +44,7 @@ export const STORM: Faults = {
   lostReply: 0.06,
   noCapacity: 0.2,
   quota: 0.03,
+  denied: 0.02,
   listingLagMs: 30_000,
   omission: 0.05,
   death: 0.2,
@@ -58,6 +61,7 @@ export const CALM: Faults = {
   lostReply: 0,
   noCapacity: 0,
   quota: 0,
+  denied: 0,
   listingLagMs: 0,
   omission: 0,
   death: 0,
@@ -148,6 +152,9 @@ export class World implements Cloud {
   }
 
   async launch(launch: Launch): Promise<string[]> {
+    if (this.#random.chance(this.faults.denied)) {
+      throw new CloudError("refused", "you may not", { code: "UnauthorizedOperation" });
+    }
     const existing = this.machines.filter((each) => each.launch.token === launch.token);
     if (existing.length > 0) {
       const isSame = existing.every((each) => isDeepStrictEqual(each.launch, launch));

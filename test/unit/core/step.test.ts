@@ -1,8 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { ABSENT_MS, ANSWER_MS, BOOT_MS, GRACE_MS, PATIENCE_MS } from "../../../src/core/settle.ts";
+import {
+  ABSENT_MS,
+  ANSWER_MS,
+  BOOT_MS,
+  GRACE_MS,
+  PATIENCE_MS,
+  TERMINATE_MS,
+} from "../../../src/core/settle.ts";
 import { step } from "../../../src/core/step.ts";
 import {
   HOUR,
+  MINUTE,
   makeAttempt,
   makeFinishedReport,
   makeInstance,
@@ -185,6 +193,57 @@ describe("a machine is gone", () => {
   });
 });
 
+describe("a machine that EC2 does not list", () => {
+  const missing = { at: ABSENT_MS + 1, instances: [] };
+
+  test("is asked to terminate before it is believed to be gone", () => {
+    const first = step(makeRun([makeStarted({ missingSince: 0 })]), makeLook(missing));
+    expect(first.effects).toEqual([{ type: "terminate", instanceId: "i-1" }]);
+    expect(onlyAttempt(first.run)?.goneAt).toBeUndefined();
+    const later = step(first.run, makeLook({ at: ABSENT_MS + 1 + TERMINATE_MS }));
+    expect(onlyAttempt(later.run)?.goneAt).toBe(ABSENT_MS + 1 + TERMINATE_MS);
+  });
+
+  test("is the one whose tags somebody took away, where the id is the same", () => {
+    const untagged = makeInstance({ token: "", index: 0 });
+    const run = makeRun([makeStarted()]);
+    expect(step(run, makeLook({ at: HOUR / 2, instances: [untagged] })).run).toBe(run);
+  });
+
+  test("is known from its report, though the reply to its launch was lost", () => {
+    const { run } = step(makeRun([makeAttempt()]), makeLook({ reports: [makeFinishedReport()] }));
+    expect(onlyAttempt(run)?.answer?.instanceId).toBe("i-1");
+    const gone = [MINUTE, 4 * MINUTE].reduce(
+      (current, at) => step(current, makeLook({ at })).run,
+      run,
+    );
+    expect(onlyAttempt(gone)?.goneAt).toBe(4 * MINUTE);
+  });
+
+  test("was stopped by somebody: its job is cancelled and the rest of it terminated", () => {
+    const look = makeLook({ instances: [makeInstance({ state: "stopped" })] });
+    const { run, effects } = step(makeRun([makeStarted()]), look);
+    expect(onlyAttempt(run)?.outcome?.type).toBe("cancelled");
+    expect(effects).toEqual([{ type: "terminate", instanceId: "i-1" }]);
+  });
+});
+
+test("a job that could only run above the ceiling waits for capacity below it, and says so", () => {
+  const limits = { ...makeLook().limits, hourlyUsdMax: 0.15 };
+  const rest = { until: 60_000, code: "InsufficientInstanceCapacity" };
+  const capacity = { "m7i.large/us-east-1a": rest, "m7i.large/us-east-1b": rest };
+  const { holds } = step(makeRun(), makeLook({ limits, capacity }));
+  expect(holds.map(({ reason }) => reason)).toEqual(["no-capacity"]);
+});
+
+test("what is under way is settled though types and prices cannot be read", () => {
+  const jobs = [makeJob(), makeJob({ name: "other" })];
+  const look = makeLook({ catalog: undefined, reports: [makeFinishedReport()] });
+  const { run, holds } = step(makeRun([makeStarted()], { jobs }), look);
+  expect(onlyAttempt(run)?.outcome?.type).toBe("succeeded");
+  expect(holds).toMatchObject([{ job: "other", reason: "no-offer" }]);
+});
+
 describe("a refused launch", () => {
   test("is no attempt, and the next zone gets the same number", () => {
     const { run } = step(makeRun([makeAttempt()]), makeLook({ answers: refused("no-capacity") }));
@@ -206,6 +265,24 @@ describe("a refused launch", () => {
       ["us-east-1a", "new-2"],
       ["us-east-1a", "new-3"],
     ]);
+  });
+
+  test("of many that a quota has no room for is halved too", () => {
+    const jobs = ["a", "b"].map((name) => makeJob({ name }));
+    const attempts = jobs.map(({ name }, index) =>
+      makeAttempt({ job: name, launch: { token: "t1", index } }),
+    );
+    const { run } = step(makeRun(attempts, { jobs }), makeLook({ answers: refused("quota", 2) }));
+    expect(run.attempts.map(({ offer, launch }) => [offer.zone, launch.token])).toEqual([
+      ["us-east-1a", "new-1"],
+      ["us-east-1a", "new-2"],
+    ]);
+  });
+
+  test("of one for its quota holds the job, and asks for no dearer type meanwhile", () => {
+    const { run, holds } = step(makeRun([makeAttempt()]), makeLook({ answers: refused("quota") }));
+    expect(run.attempts).toEqual([]);
+    expect(holds.map(({ reason }) => reason)).toEqual(["quota"]);
   });
 
   test("that EC2 will never accept fails the job with EC2's own words", () => {

@@ -3,10 +3,11 @@ import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
 import type { Run } from "../../../src/core/run.ts";
 import type { RunView } from "../../../src/core/view.ts";
 import { takeIn } from "../../../src/daemon/intake.ts";
+import { createIntakeQueue } from "../../../src/daemon/intake-queue.ts";
 import type { Store } from "../../../src/ports.ts";
 import { makeTarGz, makeZip } from "../../support/archives.ts";
 import { Bucket } from "../../support/bucket.ts";
-import { quietLog } from "../../support/make.ts";
+import { makeRun, quietLog } from "../../support/make.ts";
 
 const ID = "20261123-211530-abcdef";
 const WORKFLOWS = `
@@ -87,6 +88,28 @@ test("a drop that takes another's chosen id becomes a run of its own", async () 
   await bucket.put(`drops/train/${ID}.tar.gz`, bundle);
   await takeIn(intake(), `drops/train/${ID}.tar.gz`);
   expect(ids()).toHaveLength(2);
+});
+
+test("two drops with one chosen id at once become two runs, each with its own bundle", async () => {
+  const { bucket, intake, bundle, ids, record } = await makeIntake();
+  const other = await makeTarGz({ ".dstack/workflows.yaml": WORKFLOWS, "train.py": "other" });
+  await bucket.put(`drops/${ID}.tar.gz`, bundle);
+  await bucket.put(`drops/train/${ID}.tar.gz`, other);
+  const bugs: unknown[] = [];
+  const stop = new AbortController().signal;
+  const queue = createIntakeQueue(intake(), {
+    onTaken: () => {},
+    onBug: (e) => bugs.push(e),
+    stop,
+  });
+  await new Promise<void>((resolve) => queue.take(bucket.keys("drops/"), async () => resolve()));
+  expect(bugs).toEqual([]);
+  expect(ids()).toHaveLength(2);
+  for (const id of ids()) {
+    const { drop, bundle: kept } = record(id) ?? makeRun();
+    const expected = drop.key.includes("train") ? other : bundle;
+    expect((await bucket.find(kept.key))?.body).toEqual(expected);
+  }
 });
 
 test("a bundle that is overwritten while it is read stays as a second drop", async () => {

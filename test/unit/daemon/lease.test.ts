@@ -59,8 +59,11 @@ test("a lease given back is free at once", async () => {
   expect(await daemon("b").renew()).toBe(true);
 });
 
-test("a lease that nobody can read is taken", async () => {
-  const { bucket, daemon } = makeWorld();
-  await bucket.put("lease.json", "{");
-  expect(await daemon("a").renew()).toBe(true);
+test("a lease that this version cannot read is left to its holder until it lapses", async () => {
+  const { bucket, clock, daemon } = makeWorld();
+  await bucket.put("lease.json", JSON.stringify({ format: 2 }));
+  const other = daemon("a");
+  expect(await other.renew()).toBe(false);
+  clock.at += LEASE_MS + 1;
+  expect(await other.renew()).toBe(true);
 });

@@ -1,0 +1,53 @@
+/** JSON documents in the bucket, which may be absent, damaged, or of another version: never a reason to stop the daemon. */
+import type { z } from "zod";
+import { isCloudError } from "../errors.ts";
+import type { Store } from "../ports.ts";
+
+export type Document<Content> =
+  | { readonly type: "found"; readonly content: Content; readonly etag: string }
+  | { readonly type: "absent" }
+  /** No JSON, not of the schema, or larger than such a document is. */
+  | { readonly type: "unreadable"; readonly etag: string };
+
+/** No document of ours comes near this. */
+const BYTES_MAX = 64 * 1024 * 1024;
+
+export async function readDocument<Content>(
+  store: Store,
+  key: string,
+  schema: z.ZodType<Content>,
+  bytesMax = BYTES_MAX,
+): Promise<Document<Content>> {
+  const object = await findUpTo(store, key, bytesMax);
+  if (!object) return { type: "absent" };
+  const { etag, body } = object;
+  const parsed = body && schema.safeParse(parseJson(body));
+  return parsed?.success
+    ? { type: "found", content: parsed.data, etag }
+    : { type: "unreadable", etag };
+}
+
+async function findUpTo(
+  store: Store,
+  key: string,
+  bytesMax: number,
+): Promise<{ readonly etag: string; readonly body: Uint8Array | undefined } | undefined> {
+  try {
+    return await store.find(key, bytesMax);
+  } catch (error) {
+    if (!isCloudError(error, "refused")) throw error;
+    const info = await store.findInfo(key);
+    if (!info || info.bytes <= bytesMax) throw error;
+    return { etag: info.etag, body: undefined };
+  }
+}
+
+/** Undefined for what is no JSON. */
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

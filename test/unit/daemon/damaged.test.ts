@@ -1,0 +1,38 @@
+/** No object in the bucket, however damaged, stops the daemon or another run. */
+import { expect, test } from "vitest";
+import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
+import { createRun } from "../../../src/daemon/records.ts";
+import { sweep } from "../../../src/daemon/sweep.ts";
+import { tick } from "../../../src/daemon/tick.ts";
+import { beginLife } from "../../simulation/life.ts";
+import { Random } from "../../simulation/random.ts";
+import { CALM, World } from "../../simulation/world.ts";
+import { makeRun } from "../../support/make.ts";
+
+const OTHER = "20261123-211530-bbbbbb";
+
+test.each([
+  ["a record", `records/${OTHER}.json`],
+  ["a status", "status/20261123-211530-aaaaaa.json"],
+  ["a report", "inbox/reports/t9.0.started.json"],
+  ["a cancel request", `inbox/cancel/${OTHER}`],
+  ["the rests of offers", "capacity.json"],
+  ["the installation", "errand.json"],
+  ["a tag", "tags/train/latest.json"],
+])("%s", async (_what, key) => {
+  for (const damage of ["", "{", "null", '{"format": 2}', "x".repeat(2 * 1024 * 1024)]) {
+    const random = new Random(1);
+    const world = new World(random, CALM);
+    await createRun(world.bucket, makeRun());
+    await world.bucket.put(`open/${OTHER}`, "");
+    await world.bucket.put(key, damage);
+    const life = await beginLife(world, random, DEFAULT_LIMITS);
+    await tick(life.planner);
+    await sweep(life.sweeper);
+    await life.planner.actor.onIdle();
+    // What is logged as an error is for the operator to know; what is thrown is a bug.
+    const thrown = life.bugs.map(String).filter((bug) => !bug.startsWith('Error: {"message"'));
+    expect(thrown).toEqual([]);
+    expect(world.machines.map(({ launch }) => launch.attempts[0]?.job)).toEqual(["train"]);
+  }
+});

@@ -50,8 +50,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a claim of the runner taken for ours",
     file: "src/daemon/claims.ts",
-    find: `  return held.by === "daemon" ? "voided" : "claimed";`,
-    replace: `  return held.by === "daemon" ? "voided" : "voided";`,
+    find: `held.content.by === "daemon" ? "voided" : "claimed"`,
+    replace: `held.content.by === "daemon" ? "voided" : "voided"`,
   },
   {
     name: "a cancel that kills the upload",
@@ -75,12 +75,6 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a refusal taken for the answer to an earlier call",
     file: "src/daemon/launching.ts",
     find: "    if (!(await voidAll(frozen, options))) return lookUp(token, options, error);",
-    replace: "",
-  },
-  {
-    name: "an answer overtaken by a repeat of its call",
-    file: "src/daemon/acts.ts",
-    find: '    if (effect.type === "launch" && answers.has(effect.token)) return false;',
     replace: "",
   },
   {

@@ -5,9 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rm -rf dist
 node_modules/.bin/tsc -p tsconfig.json
-(cd src && find . -type f \( -name '*.py' -o -name '*.sh' -o -name '*.csv' -o -name '*.html' -o -name '*.css' \) ! -name 'test_*' -print0 |
-  while IFS= read -r -d '' file; do
-    mkdir -p "../dist/src/$(dirname "$file")"
-    cp "$file" "../dist/src/$file"
-  done)
+node -e '
+const { cpSync } = require("node:fs");
+const isAsset = (path) => /\.(py|sh|csv|html|css)$/.test(path) && !/(^|\/)test_[^/]*$/.test(path);
+const isFolder = (path) => require("node:fs").statSync(path).isDirectory() && !path.endsWith("__pycache__");
+cpSync("src", "dist/src", { recursive: true, filter: (path) => isFolder(path) || isAsset(path) });
+'
 chmod +x dist/src/cli/main.js 2>/dev/null || true

@@ -9,7 +9,18 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   touch node_modules/.package-lock.json
 fi
 
-if [ ! -e dist/.built ] || [ -n "$(find src scripts tsconfig.json package-lock.json -newer dist/.built -type f -print -quit)" ]; then
+# With node, because that is what a machine has for certain.
+is_stale='
+const { readdirSync, statSync } = require("node:fs");
+const built = statSync("dist/.built", { throwIfNoEntry: false })?.mtimeMs ?? 0;
+const isNewer = (path) => {
+  const status = statSync(path);
+  if (!status.isDirectory()) return status.mtimeMs > built;
+  return readdirSync(path).some((name) => isNewer(`${path}/${name}`));
+};
+process.exit(["src", "scripts", "tsconfig.json", "package-lock.json"].some(isNewer) ? 0 : 1);
+'
+if node -e "$is_stale"; then
   echo "errand: building" >&2
   bash scripts/build.sh
   touch dist/.built

@@ -3,6 +3,7 @@
  * once and in order. It reads the bucket alone.
  */
 import type { AttemptView, RunView } from "../core/view.ts";
+import { type CloudError, describeError, isCloudError, UserError } from "../errors.ts";
 import type { Clock, Store } from "../ports.ts";
 import { readLog } from "./log-reader.ts";
 import { findView } from "./read-runs.ts";
@@ -41,22 +42,38 @@ export async function followRun(
   const beganAt = clock.now();
   let shown = "";
   let view: RunView | undefined;
-  while (!signal.aborted) {
+  let answeredAt = beganAt;
+  const look = async (): Promise<void> => {
     view = await findView(store, run);
-    if (view) {
-      const text = JSON.stringify(view);
-      if (text !== shown) watcher.onView(view);
-      shown = text;
-      await readTails(options, { view, tails }, watcher);
-      watcher.onCaughtUp();
-      if (view.finishedAt !== null) return view;
-    } else {
-      await watcher.onWaiting(clock.now() - beganAt);
+    if (!view) return watcher.onWaiting(clock.now() - beganAt);
+    const text = JSON.stringify(view);
+    if (text !== shown) watcher.onView(view);
+    shown = text;
+    await readTails(options, { view, tails }, watcher);
+    watcher.onCaughtUp();
+  };
+  while (!signal.aborted) {
+    try {
+      await look();
+      answeredAt = clock.now();
+      if (view && view.finishedAt !== null) return view;
+    } catch (error) {
+      if (!isCloudError(error, "unavailable")) throw error;
+      if (clock.now() - answeredAt > SILENCE_MS) throw notFollowed(run, error);
     }
     await clock.sleep(pollMs, signal);
   }
   return view;
 }
+
+/** S3 has its bad minutes, and a local cloud is restarted: the run does not depend on who watches. */
+const SILENCE_MS = 60_000;
+
+const notFollowed = (run: string, cause: CloudError): UserError =>
+  new UserError(
+    `the run cannot be watched any longer: ${describeError(cause)}`,
+    `It does not depend on that. Watch it again: errand logs ${run} --follow`,
+  );
 
 async function readTails(
   { store, run, job: only }: FollowOptions,

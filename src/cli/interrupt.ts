@@ -12,6 +12,8 @@ export function listenForInterrupt(): Interrupt {
   const controller = new AbortController();
   let name: "SIGINT" | "SIGTERM" | undefined;
   const onSignal = (signal: "SIGINT" | "SIGTERM") => {
+    // Asked twice: whatever we wait for is not worth it.
+    if (controller.signal.aborted) process.exit(exitCodeOf(signal));
     name ??= signal;
     controller.abort();
   };

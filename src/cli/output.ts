@@ -42,8 +42,9 @@ export function createOutput(): Output {
     },
     isTerminal: stdout.isTTY === true,
     size: () => ({
-      columns: stdout.columns ?? COLUMNS_DEFAULT,
-      rows: stdout.rows ?? ROWS_DEFAULT,
+      // A terminal that does not know its size says 0.
+      columns: stdout.columns || COLUMNS_DEFAULT,
+      rows: stdout.rows || ROWS_DEFAULT,
     }),
     palette: createPalette(stdout.isTTY === true && stdout.hasColors()),
     notePalette: createPalette(stderr.isTTY === true && stderr.hasColors()),

@@ -20,6 +20,8 @@ export type Presenter = {
   readonly stop: () => void;
 };
 
+const FRAME_COLUMNS_MAX = 1_000;
+
 /** Often enough for times to run on, seldom enough to be calm. */
 const REDRAW_MS = 500;
 
@@ -68,7 +70,9 @@ function createLivePresenter(output: Output, first: RunView): Presenter {
     note: (text) => live.print([palette.warn(text)]),
     finish: (view) => {
       stop();
-      live.draw(renderFrame(view, { palette, now: Date.now(), ...output.size() }));
+      // The last frame stays: it is shown whole, however narrow the terminal.
+      const { rows } = output.size();
+      live.draw(renderFrame(view, { palette, now: Date.now(), rows, columns: FRAME_COLUMNS_MAX }));
       for (const line of renderEnd(view, output)) output.line(line);
     },
     stop,

@@ -56,9 +56,14 @@ function common(command: Command): Command {
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("it is no whole number.");
-  return Number(text);
+function count(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("it is no whole number from 1 on.");
+}
+
+function portNumber(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new InvalidArgumentError("it is no port: 0 to 65535.");
 }
 
 /** `[DIR] [WORKFLOW…] [--NAME VALUE]…`: whatever is no option of ours is a variable. */
@@ -87,7 +92,7 @@ function addSubmit(program: Command, output: Output, onExitCode: OnExitCode): vo
 function addReaders(program: Command, output: Output, onExitCode: OnExitCode): void {
   common(program.command("runs"))
     .description("list runs, the newest first")
-    .option("--limit <count>", "how many", wholeNumber, 20)
+    .option("--limit <count>", "how many", count, 20)
     .action(async (options: CommonOptions & { limit: number }) => {
       const { runs } = await import("./commands/runs.ts");
       onExitCode(await runs(output, options));
@@ -171,7 +176,7 @@ function addDaemon(program: Command, output: Output, onExitCode: OnExitCode): vo
 
 const serving = (command: Command): Command =>
   command
-    .option("--port <port>", "port of the local cloud, 0 for any", wholeNumber, PORT_DEFAULT)
+    .option("--port <port>", "port of the local cloud, 0 for any", portNumber, PORT_DEFAULT)
     .addOption(
       new Option("--log-level <level>", "debug, info, warn, error or silent").env(
         "ERRAND_LOG_LEVEL",

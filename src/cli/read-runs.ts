@@ -50,7 +50,7 @@ async function dropOf(store: Store, dropKey: string): Promise<Drop | undefined> 
 export async function findView(store: Store, id: string): Promise<RunView | undefined> {
   const object = await store.find(key.status(id));
   if (!object) return undefined;
-  const stored = JSON.parse(new TextDecoder().decode(object.body)) as RunView & { format?: number };
+  const stored = parseView(id, object.body);
   if (stored.format !== 1) {
     throw new UserError(
       `run ${id} was written in format ${JSON.stringify(stored.format)}, which this version does not know`,
@@ -61,10 +61,36 @@ export async function findView(store: Store, id: string): Promise<RunView | unde
   return view;
 }
 
-/** Views of these runs, in their order; those that are gone are left out. */
-export async function readViews(store: Store, ids: readonly string[]): Promise<RunView[]> {
+function parseView(id: string, body: Uint8Array): RunView & { readonly format?: number } {
+  try {
+    const stored: unknown = JSON.parse(new TextDecoder().decode(body));
+    if (typeof stored === "object" && stored !== null) return stored as RunView;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new UserError(
+    `${key.status(id)} in the bucket is damaged`,
+    `The daemon writes it anew when the run goes on; a run that is over stands in ${key.record(id)}.`,
+  );
+}
+
+/** Views of these runs, in their order; those that are gone are left out, and those that nobody can read told. */
+export async function readViews(
+  store: Store,
+  ids: readonly string[],
+  onUnreadable: (error: UserError) => void,
+): Promise<RunView[]> {
   const queue = new PQueue({ concurrency: READS_AT_ONCE });
-  const views = await Promise.all(ids.map((id) => queue.add(() => findView(store, id))));
+  const read = async (id: string): Promise<RunView | undefined> => {
+    try {
+      return await findView(store, id);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      onUnreadable(error);
+      return undefined;
+    }
+  };
+  const views = await Promise.all(ids.map((id) => queue.add(() => read(id))));
   return views.filter((view) => view !== undefined);
 }
 

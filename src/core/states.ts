@@ -108,6 +108,7 @@ export function jobReason(run: Run, job: Job, states: ReadonlyMap<string, JobSta
   }
   const last = run.attempts.findLast((attempt) => attempt.job === job.name);
   if (!last && state === "cancelled") return "cancelled before it began";
+  if (last?.stop && isOpen(last)) return `asked to stop: ${last.stop.reason}`;
   return last && !isOpen(last) ? (last.outcome?.reason ?? "") : "";
 }
 

@@ -106,6 +106,7 @@ async function setUp(
     actor,
     status: createStatusWriter(store),
     capacity: capacity.current,
+    told: new Set<string>(),
     mayPlan: lease.isHeld,
   };
   const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });

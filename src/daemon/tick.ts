@@ -40,6 +40,8 @@ export type Planner = {
   readonly capacity: () => Capacity;
   /** A fresh random launch token, well under 64 characters. */
   readonly newToken: () => string;
+  /** Records that were told of as unreadable. */
+  readonly told: Set<string>;
   /** True while this daemon may plan: between the look and the save it may have lost its lease. */
   readonly mayPlan: () => boolean;
 };
@@ -68,6 +70,7 @@ type Decided = {
 
 export async function tick(planner: Planner): Promise<Ticked> {
   const world = await look(planner);
+  tellUnreadable(planner, world);
   const decided = decide(planner, world);
   const written = await writeLaunches(planner, world, decided);
   const kept = planner.mayPlan() ? await save(planner, world, written) : [];
@@ -92,6 +95,16 @@ async function look(planner: Planner): Promise<World> {
   const inbox = await readInbox(store);
   const catalog = await readCatalog(planner);
   return { ...runs, at: clock.now(), instances, inbox, catalog };
+}
+
+/** Once each: its run stands still until somebody mends it, and its machines are bounded by themselves alone. */
+function tellUnreadable({ told, log }: Planner, { unreadable }: World): void {
+  for (const run of unreadable) {
+    if (told.has(run)) continue;
+    told.add(run);
+    const hint = "damaged, or written by another version; its run stands still until it is mended";
+    log.error("record unreadable", { key: key.record(run), hint });
+  }
 }
 
 /** What is under way must not wait for what only new attempts need. */

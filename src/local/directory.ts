@@ -1,7 +1,7 @@
 /** The data directory of a local cloud: its lock, its secret, its port, and the note by which other commands find it. */
 import { randomBytes } from "node:crypto";
-import { chmod, link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { chmod, link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 
 export type DataDirectory = {
   /** Absolute. */
@@ -27,7 +27,7 @@ type Holder = {
 /** Makes the directory (0700) when there is none. Throws Error when a living process holds it. */
 export async function openDataDirectory(name: string): Promise<DataDirectory> {
   const path = resolve(name);
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  await makeFolder(path);
   await chmod(path, 0o700);
   const own = await lock(path);
   const portPath = join(path, "port");
@@ -45,6 +45,27 @@ export async function openDataDirectory(name: string): Promise<DataDirectory> {
     },
   };
 }
+
+/** One by one: Node's own recursion never ends where a file system such as /proc refuses with ENOENT. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "EEXIST") return;
+    const parent = dirname(path);
+    const hasParent = await stat(parent).then(
+      (status) => status.isDirectory(),
+      () => false,
+    );
+    if (code !== "ENOENT" || hasParent || parent === path) throw error;
+    await makeFolder(parent);
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
+const codeOf = (error: unknown): unknown =>
+  error instanceof Error && "code" in error ? error.code : undefined;
 
 const TRIES_MAX = 5;
 

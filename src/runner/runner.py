@@ -774,6 +774,8 @@ def fetch(url, output, sha256="", tries=6, pause=1.0, quiet=60):
         pair = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         shown = url = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if os.path.isdir(output):
+        raise Failed(f"output {output} is a folder")
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     partial = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}{PARTIAL.decode()}")
     transfer = Transfer(quiet)
@@ -790,13 +792,17 @@ def fetch(url, output, sha256="", tries=6, pause=1.0, quiet=60):
                 except urllib.error.HTTPError as cause:
                     if cause.code == 416:
                         transfer.validator = ""
+                    elif 300 <= cause.code < 400:
+                        where = "to what is not http, https or ftp" if "not allowed" in str(cause.msg) else "without end"
+                        raise Failed(f"{shown} redirects {where} (HTTP {cause.code})") from cause
                     elif cause.code < 500 and cause.code not in (408, 429):
                         raise Failed(f"HTTP {cause.code} for {shown}") from cause
                     reason = f"HTTP {cause.code} for {shown}"
                 except (OSError, http.client.HTTPException) as cause:
                     if getattr(cause, "errno", None) == 28:
                         raise Failed("the disk is full") from cause
-                    reason = f"{getattr(cause, 'reason', None) or cause or type(cause).__name__} for {shown}"
+                    cause = getattr(cause, "reason", None) or cause
+                    reason = f"{getattr(cause, 'strerror', None) or cause or type(cause).__name__} for {shown}"
                 failures = 0 if transfer.done > before else failures + 1
                 if failures >= tries:
                     raise Failed(reason)

@@ -134,7 +134,16 @@ class Fetching(unittest.TestCase):
         self.server.answers.update({"/r": redirect("/a"), "/a": whole, "/f": redirect("file:///etc/passwd")})
         self.assertEqual(self.fetch("/r"), BODY)
         os.remove(self.output)
-        self.assert_fails("HTTP 302", path="/f")
+        self.assert_fails("redirects to what is not http, https or ftp .HTTP 302", path="/f")
+
+    def test_a_redirect_without_end_is_told_as_one(self):
+        self.server.answers["/r"] = redirect("/r")
+        self.assert_fails("redirects without end .HTTP 302", path="/r")
+
+    def test_an_output_that_is_a_folder_is_refused_before_anything_is_asked_for(self):
+        os.makedirs(self.output)
+        self.assert_fails("is a folder")
+        self.assertEqual(self.server.seen, [])
 
     def test_404_fails_at_once_with_the_status_and_the_address(self):
         self.server.answers["/a"] = status(404)

@@ -61,6 +61,7 @@ export async function beginLife(world: World, random: Random, limits: Limits): P
     status: createStatusWriter(store),
     capacity: capacity.current,
     newToken: () => `t${random.between(0, 2 ** 31)}${random.between(0, 2 ** 31)}`,
+    told: new Set(),
     mayPlan: () => true,
   };
   const sweeper = { cloud, store, clock, log, installation: "inst", missingLaunches: new Map() };

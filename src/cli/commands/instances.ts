@@ -49,6 +49,7 @@ export async function instances(
   const views = await readViews(
     store,
     open.map((info) => info.key.slice(prefix.open.length)),
+    ({ message }) => output.note(output.notePalette.warn(`warning: ${message}`)),
   );
   const lines = compareInstances(listed, views).filter(
     (line) => options.all || line.state !== "terminated" || line.difference !== "",

@@ -28,6 +28,7 @@ export async function runs(
   const views = await readViews(
     store,
     ids.filter((id) => shown.has(id)),
+    ({ message }) => output.note(output.notePalette.warn(`warning: ${message}`)),
   );
   const summaries = [...views, ...waiting.filter((view) => shown.has(view.id))]
     .map(summaryOf)
@@ -38,7 +39,7 @@ export async function runs(
   }
   const { palette } = output;
   for (const line of renderRuns(summaries, { palette, now: systemClock.now() })) output.line(line);
-  const hidden = newest.length - summaries.length;
+  const hidden = newest.length - shown.size;
   if (hidden > 0) output.note(`and ${hidden} older; --limit ${newest.length} shows all`);
   const needsDaemon = summaries.some((run) => run.finishedAt === null);
   if (needsDaemon && !(await isDaemonAlive(store, systemClock.now()))) {
@@ -95,4 +96,7 @@ export async function cancel(
 }
 
 const alreadyFinished = (view: RunView): UserError =>
-  new UserError(`${view.name} (${view.id}) has ${view.state} already`, "Nothing was changed.");
+  new UserError(
+    `${view.name} (${view.id}) ${view.state === "cancelled" ? "is" : "has"} ${view.state} already`,
+    "Nothing was changed.",
+  );

@@ -3,7 +3,8 @@ import { followRun } from "../../../src/cli/follow.ts";
 import { readLog } from "../../../src/cli/log-reader.ts";
 import { key, logChunk } from "../../../src/core/layout.ts";
 import type { RunView } from "../../../src/core/view.ts";
-import type { Clock } from "../../../src/ports.ts";
+import { CloudError } from "../../../src/errors.ts";
+import type { Clock, Store } from "../../../src/ports.ts";
 import { type MemoryStore, makeStore } from "../../support/memory-store.ts";
 import { makeAttemptView, makeJobView, makeRunView, RUN, secondsIn } from "../../support/views.ts";
 
@@ -186,6 +187,37 @@ describe("a run that is followed", () => {
       "b",
     );
     expect(told.filter((line) => line.includes("|"))).toEqual(["b | mine"]);
+  });
+
+  it("is followed through a while in which the bucket does not answer, and no longer", async () => {
+    const silentWatcher = {
+      onView: () => {},
+      onCaughtUp: () => {},
+      onLines: () => {},
+      onWaiting: () => {},
+    };
+    const followFor = async (silentMs: number) => {
+      const store = makeStore();
+      await writeView({ jobs: [succeeded], state: "succeeded", finishedAt: secondsIn(3) })(store);
+      let now = 0;
+      const clock: Clock = {
+        now: () => now,
+        sleep: async (ms) => {
+          now += ms;
+        },
+      };
+      const find: Store["find"] = async (...args) => {
+        if (now < silentMs) throw new CloudError("unavailable", "connection refused");
+        return store.find(...args);
+      };
+      const options = { store: { ...store, find }, clock, run: RUN, pollMs: 1_000 };
+      return followRun(options, silentWatcher, new AbortController().signal);
+    };
+    expect((await followFor(30_000))?.state).toBe("succeeded");
+    await expect(followFor(90_000)).rejects.toMatchObject({
+      message: expect.stringContaining("connection refused"),
+      hint: expect.stringContaining(`errand logs ${RUN} --follow`),
+    });
   });
 
   it("is left alone at once when nobody watches any more", async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readViews } from "../../../src/cli/read-runs.ts";
 import { findRun, selectRun } from "../../../src/cli/select-run.ts";
 import { runName } from "../../../src/daemon/names.ts";
 import { makeStore } from "../../support/memory-store.ts";
@@ -70,6 +71,20 @@ describe("a run in the bucket", () => {
     const { id } = await findRun(store, "latest");
     expect(id).toMatch(/^19700101-000000-[a-z2-7]{6}$/);
     expect((await findRun(store, id)).workflows).toEqual(["train"]);
+  });
+
+  it("that nobody can read is told by its key, and hides no other", async () => {
+    const store = makeStore({
+      [`status/${first}.json`]: "{",
+      [`status/${second}.json`]: stored(second),
+    });
+    await expect(findRun(store, first)).rejects.toThrow(
+      `status/${first}.json in the bucket is damaged`,
+    );
+    const told: string[] = [];
+    const views = await readViews(store, [first, second], ({ message }) => told.push(message));
+    expect(views.map(({ id }) => id)).toEqual([second]);
+    expect(told).toEqual([`status/${first}.json in the bucket is damaged`]);
   });
 
   it("of a format that is not known is refused", async () => {

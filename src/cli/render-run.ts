@@ -105,7 +105,8 @@ function attemptMs(attempt: AttemptView, now: number): number | null {
 
 /** Why a job is where it is: its reason, or what holds it. */
 export function whyOf(job: JobView): string {
-  if (job.reason !== "") return job.reason;
+  // "cancelled: cancelled" says nothing more.
+  if (job.reason !== "" && job.reason !== job.state) return job.reason;
   return job.holds
     .map((hold) => {
       const again =

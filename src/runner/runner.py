@@ -1160,7 +1160,8 @@ class Attempt:
     def upload(self, verdict):
         listing = self.upload_artifacts(verdict) if self.has_run else None
         if verdict["outcome"] != "succeeded":
-            self.log.say(f"{verdict['outcome']}: {verdict['reason']}")
+            known = verdict["outcome"] == verdict["reason"]
+            self.log.say(verdict["outcome"] if known else f"{verdict['outcome']}: {verdict['reason']}")
         manifest = {
             "format": FORMAT,
             "complete": verdict["outcome"] == "succeeded",

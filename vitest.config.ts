@@ -26,6 +26,7 @@ const project = (name: string, testTimeout: number) => ({
 export default defineConfig({
   plugins: process.env.MUTANT ? [plantMutant(process.env.MUTANT)] : [],
   test: {
+    setupFiles: ["test/support/property-tests.ts"],
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" },
     projects: [
       project("unit", 10_000),

@@ -59,7 +59,8 @@ function readItem(item: Value, report: Report): Variable | undefined {
 }
 
 function nameFault(name: string): string | undefined {
-  if (name === "") return "is no name for a variable";
+  // Records and orders are JSON objects, and their readers drop this name from one.
+  if (name === "" || name === "__proto__") return "is no name for a variable";
   return /[=\0]/.test(name) ? "is no name for a variable: it holds = or NUL" : undefined;
 }
 

@@ -83,11 +83,13 @@ describe("python", () => {
   });
 
   test("odd names of variables are kept", () => {
-    expect(jobOf('environment: {"a b": 1, "ü": 2, __proto__: 3, 1: 4, ~: 5}')?.environment).toEqual(
+    expect(
+      jobOf('environment: {"a b": 1, "ü": 2, constructor: 3, 1: 4, ~: 5}')?.environment,
+    ).toEqual(
       Object.fromEntries([
         ["a b", "1"],
         ["ü", "2"],
-        ["__proto__", "3"],
+        ["constructor", "3"],
         ["1", "4"],
         ["~", "5"],
       ]),

@@ -14,7 +14,7 @@ import {
 } from "@aws-sdk/client-ec2";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type LocalEc2, startLocalEc2 } from "../support/local-ec2.ts";
-import { waitForState as untilState } from "../support/machine.ts";
+import { waitForState as untilState, WAIT } from "../support/machine.ts";
 
 const AL2023 = "ami-0a120230000000010";
 const SUBNET_A = "subnet-0e44a2d000000000a";
@@ -367,7 +367,7 @@ describe("TerminateInstances", () => {
         .filter(({ detail }) => detail["instance-id"] === id);
       expect(told).toHaveLength(4);
       return told;
-    });
+    }, WAIT);
     expect(events.map(({ detail }) => detail.state)).toEqual([
       "pending",
       "running",

@@ -13,6 +13,7 @@ import {
   describeInstance,
   isAlive,
   launch,
+  WAIT,
   waitForEnd,
   waitForFile,
   waitForState,
@@ -123,7 +124,7 @@ it("an acknowledged launch is not lost: the next cloud boots what was still pend
   await vi.waitFor(async () => {
     const runs = (await readFile(out("runs"), "utf8")).trim().split("\n");
     expect(runs).toHaveLength(3);
-  });
+  }, WAIT);
 });
 
 it("a machine of before the host's restart is gone for a reason that is not its own", async () => {

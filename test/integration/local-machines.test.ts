@@ -9,6 +9,7 @@ import {
   describeInstance,
   isAlive,
   launch,
+  WAIT,
   waitForEnd,
   waitForFile,
   waitForState,
@@ -100,7 +101,7 @@ describe("user-data", () => {
       const { Output = "" } = await cloud.ec2.send(new GetConsoleOutputCommand({ InstanceId: id }));
       expect(Output).not.toBe("");
       return Buffer.from(Output, "base64").toString();
-    });
+    }, WAIT);
     expect(text).toContain("the user-data is no script");
     expect(await readdir(folder)).not.toContain("ran");
   });

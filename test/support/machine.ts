@@ -10,7 +10,8 @@ import {
 } from "@aws-sdk/client-ec2";
 import { expect, vi } from "vitest";
 
-const WAIT = { timeout: 15_000, interval: 20 };
+/** What is waited for comes at once on an idle machine, and later on a busy one. */
+export const WAIT = { timeout: 15_000, interval: 20 };
 
 /** Returns the ids by launch index. */
 export async function launch(

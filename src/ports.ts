@@ -55,8 +55,6 @@ export interface Store {
   put(key: string, body: Uint8Array | string, options?: PutOptions): Promise<string>;
   /** All keys with a prefix, in UTF-8 order, to the last page; `after` skips keys up to and including it, `limit` stops early. */
   list(prefix: string, options?: ListOptions): Promise<readonly ObjectInfo[]>;
-  /** Names one level below a prefix, like folders: "a/" for "x/a/b" under "x/". */
-  listFolders(prefix: string): Promise<readonly string[]>;
   /** A copy of exactly this version, any size; `conflict` when the source has changed, `not-found` when it is gone. */
   copy(from: { readonly key: string; readonly etag: string }, to: string): Promise<void>;
   /** Deleting what is gone is no error. With `ifEtag`, another version stays: `conflict`. */

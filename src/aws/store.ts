@@ -55,23 +55,6 @@ export function createStore(s3: S3Client, bucket: string, sizes?: CopySizes): St
 
     list: (prefix, options = {}) => listObjects(s3, { bucket, prefix }, options),
 
-    listFolders: (prefix) =>
-      callAws(`listing folders of ${prefix}`, async () => {
-        const folders: string[] = [];
-        const input = {
-          Bucket: bucket,
-          Prefix: prefix,
-          Delimiter: "/",
-          EncodingType: "url",
-        } as const;
-        for await (const page of paginateListObjectsV2({ client: s3 }, input)) {
-          for (const { Prefix: folder = "" } of page.CommonPrefixes ?? []) {
-            folders.push(decodeKey(folder).slice(prefix.length));
-          }
-        }
-        return folders;
-      }),
-
     copy: (from, to) => copyObject(s3, { bucket, from, to }, sizes),
 
     remove: async (key, condition) => {

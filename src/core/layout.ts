@@ -34,7 +34,6 @@ export const prefix = {
   status: "status/",
   cancels: "inbox/cancel/",
   reports: "inbox/reports/",
-  launches: "launches/",
   tags: "tags/",
 } as const;
 

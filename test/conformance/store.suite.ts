@@ -213,7 +213,6 @@ function describeListing(open: Open): void {
     await store.put(key, name);
     expect(await textOf(store, key)).toBe(name);
     expect(await keysOf(store, root)).toEqual([`${name}/${name}`]);
-    expect(await store.listFolders(root)).toEqual([`${name}/`]);
     expect(await keysOf(store, root, { after: key })).toEqual([]);
     await store.remove(key);
     expect(await store.list(root)).toEqual([]);
@@ -235,14 +234,6 @@ function describeListing(open: Open): void {
     );
     // A key that is not there is as good a place to go on from.
     expect(await keysOf(store, root, { after: `${root}01099z` })).toEqual(names.slice(1_100));
-  });
-
-  test("folders are the names one level below, each once, and files are none", async () => {
-    const { store, root } = await open();
-    for (const name of ["a/1", "a/2", "b/c/d", "file", "e f/g"]) await store.put(root + name, "");
-    expect(await store.listFolders(root)).toEqual(["a/", "b/", "e f/"]);
-    expect(await store.listFolders(`${root}b/`)).toEqual(["c/"]);
-    expect(await store.listFolders(`${root}none/`)).toEqual([]);
   });
 }
 

@@ -96,14 +96,6 @@ export class Bucket implements Store {
       .map(([key, held]) => infoOf(key, held));
   }
 
-  async listFolders(prefix: string): Promise<string[]> {
-    const names = this.keys(prefix)
-      .map((key) => key.slice(prefix.length))
-      .filter((rest) => rest.includes("/"))
-      .map((rest) => rest.slice(0, rest.indexOf("/") + 1));
-    return [...new Set(names)];
-  }
-
   async copy(from: { key: string; etag: string }, to: string): Promise<void> {
     const held = this.#objects.get(from.key);
     if (!held) throw new CloudError("not-found", `${from.key} is not there`);

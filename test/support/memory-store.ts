@@ -33,7 +33,6 @@ export function makeStore(contents: Readonly<Record<string, string | object>> = 
     open: store.open,
     put: store.put,
     list: store.list,
-    listFolders: store.listFolders,
     copy: store.copy,
     remove: store.remove,
   };

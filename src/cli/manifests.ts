@@ -3,6 +3,7 @@ import { z } from "zod";
 import { key } from "../core/layout.ts";
 import { artifactSetSchema } from "../core/run.ts";
 import type { JobView, RunView } from "../core/view.ts";
+import { readDocument } from "../daemon/documents.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 
@@ -55,17 +56,20 @@ async function findManifest(
 ): Promise<JobArtifacts | undefined> {
   for (const attempt of job.attempts.toReversed()) {
     const manifestKey = key.manifest(run, job.name, attempt.number);
-    const object = await store.find(manifestKey);
-    if (!object) continue;
-    const parsed = manifestSchema.safeParse(JSON.parse(new TextDecoder().decode(object.body)));
-    if (!parsed.success) {
+    const manifest = await readDocument(
+      store,
+      manifestKey,
+      manifestSchema,
+      Number.POSITIVE_INFINITY,
+    );
+    if (manifest.type === "absent") continue;
+    if (manifest.type === "unreadable") {
       throw new UserError(
-        `${manifestKey} is of a format that this version does not know`,
+        `${manifestKey} is damaged, or of a format that this version does not know`,
         "Use the version of Errand that the daemon runs.",
-        { cause: parsed.error },
       );
     }
-    const { complete, artifacts, entries } = parsed.data;
+    const { complete, artifacts, entries } = manifest.content;
     return { job: job.name, attempt: attempt.number, complete, artifacts, entries };
   }
   return undefined;

@@ -1,5 +1,5 @@
 /** Ceilings: what an operator allows Errand to rent at once, and how long things may take. */
-import { type Instance, isAlive, orderKey } from "./observation.ts";
+import { type Instance, isAlive, orderKey, orderOf } from "./observation.ts";
 import { type Attempt, isLiving } from "./run.ts";
 
 export type Limits = {
@@ -40,7 +40,7 @@ export function roomLeft(
   instances: readonly Instance[],
 ): Room {
   const living = attempts.filter(isLiving);
-  const known = new Set(living.map(({ launch }) => orderKey(launch.token, launch.index)));
+  const known = new Set(living.map(orderOf));
   const strays = instances.filter(
     (each) => isAlive(each) && !known.has(orderKey(each.token, each.index)),
   );

@@ -4,7 +4,7 @@ import type { Capacity } from "./capacity.ts";
 import type { Batches } from "./launches.ts";
 import type { Limits, Room } from "./limits.ts";
 import type { Catalog } from "./offers.ts";
-import { artifactSetSchema, runnerPhasesSchema } from "./run.ts";
+import { type Attempt, artifactSetSchema, runnerPhasesSchema } from "./run.ts";
 
 export type Look = {
   readonly at: number;
@@ -111,3 +111,7 @@ export const reportSchema = z.discriminatedUnion("stage", [
 export type Report = z.infer<typeof reportSchema>;
 
 export const orderKey = (token: string, index: number): string => `${token}.${index}`;
+
+/** The order of an attempt. */
+export const orderOf = ({ launch }: Pick<Attempt, "launch">): string =>
+  orderKey(launch.token, launch.index);

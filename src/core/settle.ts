@@ -11,6 +11,7 @@ import {
   isAlive,
   type Look,
   orderKey,
+  orderOf,
   type Report,
 } from "./observation.ts";
 import { type Attempt, isOpen, type Outcome, type Refusal, type Run } from "./run.ts";
@@ -81,8 +82,7 @@ export function factsOf(look: Look): Facts {
 
 /** The instance of an attempt, as EC2 lists it. */
 export const instanceOf = (attempt: Attempt, { instances }: Facts): Instance | undefined =>
-  instances.get(orderKey(attempt.launch.token, attempt.launch.index)) ??
-  (attempt.answer && instances.get(attempt.answer.instanceId));
+  instances.get(orderOf(attempt)) ?? (attempt.answer && instances.get(attempt.answer.instanceId));
 
 function withCancel(run: Run, look: Look): Run {
   if (!look.cancel) return run;
@@ -135,7 +135,7 @@ function settleAttempt(attempt: Attempt, scene: Scene): Attempt {
 
 /** What EC2 and the claim say. */
 function withWorld(attempt: Attempt, { look, facts }: Scene): Attempt {
-  const place = orderKey(attempt.launch.token, attempt.launch.index);
+  const place = orderOf(attempt);
   const instance = instanceOf(attempt, facts);
   const next = withClaim(withAnswer(attempt, instance, look), look.claims.get(place), look.at);
   if (!next.answer) return next;
@@ -164,7 +164,7 @@ function withClaim(attempt: Attempt, claim: "voided" | "claimed" | undefined, at
 
 /** What the runner says. A report is a fact about work done, and outranks every other sign. */
 function withReports(attempt: Attempt, { look, facts }: Scene): Attempt {
-  const place = orderKey(attempt.launch.token, attempt.launch.index);
+  const place = orderOf(attempt);
   const reports = facts.reports.get(place) ?? [];
   return reports.reduce((current, report) => withReport(current, report, look.at), attempt);
 }

@@ -14,12 +14,12 @@ import {
 } from "../core/launches.ts";
 import { key } from "../core/layout.ts";
 import { type Limits, roomLeft } from "../core/limits.ts";
-import { type Instance, type Look, orderKey, type Report } from "../core/observation.ts";
+import { type Instance, type Look, orderOf, type Report } from "../core/observation.ts";
 import type { Catalog } from "../core/offers.ts";
 import { isLiving, type Run } from "../core/run.ts";
 import { isFinished, runState } from "../core/states.ts";
 import { type Step, step } from "../core/step.ts";
-import { CloudError, describeError, isCloudError } from "../errors.ts";
+import { describeError, isCloudError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
 import type { Actor } from "./acts.ts";
@@ -182,7 +182,7 @@ async function writeLaunches(
           }),
         ]);
       } catch (error) {
-        if (!(error instanceof CloudError)) throw error;
+        if (!isCloudError(error)) throw error;
         log.warn("launch put off", { token, error: describeError(error) });
         failed.add(token);
       }
@@ -207,12 +207,9 @@ function membersByToken(decided: readonly Decided[]): ReadonlyMap<string, readon
 }
 
 function newAttempts({ before, next }: Decided) {
-  const known = new Set(before.run.attempts.map(({ launch }) => orderOf(launch)));
-  return next.run.attempts.filter(({ launch }) => !known.has(orderOf(launch)));
+  const known = new Set(before.run.attempts.map(orderOf));
+  return next.run.attempts.filter((attempt) => !known.has(orderOf(attempt)));
 }
-
-const orderOf = (launch: { readonly token: string; readonly index: number }): string =>
-  orderKey(launch.token, launch.index);
 
 /** Third order: a choice is saved before it is acted on. Returns what is now written down. */
 async function save(
@@ -232,7 +229,7 @@ async function save(
         for (const { content } of reports) logReport(log, content);
         return each;
       } catch (error) {
-        if (!(error instanceof CloudError)) throw error;
+        if (!isCloudError(error)) throw error;
         log.warn("run put off", { run: next.run.id, error: describeError(error) });
         return undefined;
       }
@@ -250,9 +247,7 @@ function act(
   { written, kept }: { written: readonly Decided[]; kept: readonly Decided[] },
 ): void {
   const runs = runsNow(world, kept);
-  const recorded = new Set(
-    runs.flatMap((run) => run.attempts.map((attempt) => orderOf(attempt.launch))),
-  );
+  const recorded = new Set(runs.flatMap((run) => run.attempts.map(orderOf)));
   // A run whose save has failed may hold orders of a launch all the same: nobody knows until the
   // next look, and a launch waits for it.
   const uncertain = new Set(
@@ -283,7 +278,7 @@ function forgetRecorded(actor: Actor, runs: readonly Run[]): void {
   const undecided = new Set(
     living
       .filter((attempt) => attempt.claimedAt === undefined && attempt.voidedAt === undefined)
-      .map((attempt) => orderOf(attempt.launch)),
+      .map(orderOf),
   );
   for (const token of actor.answers.keys()) {
     if (!unanswered.has(token)) actor.answers.delete(token);
@@ -307,7 +302,7 @@ async function tell(planner: Planner, world: World, { next }: Decided): Promise<
     status.forget(run.id);
     log.info("run finished", { run: run.id, name: run.name, state: runState(run) });
   } catch (error) {
-    if (!(error instanceof CloudError)) throw error;
+    if (!isCloudError(error)) throw error;
     log.warn("status put off", { run: run.id, error: describeError(error) });
   }
 }

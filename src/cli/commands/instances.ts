@@ -1,9 +1,9 @@
 /** `errand instances`: what EC2 says runs, beside what the records say should run. */
 import { createCloud } from "../../aws/cloud.ts";
-import { key, prefix } from "../../core/layout.ts";
+import { prefix } from "../../core/layout.ts";
 import { type Instance, isAlive } from "../../core/observation.ts";
 import type { RunView } from "../../core/view.ts";
-import type { Store } from "../../ports.ts";
+import { readInstallation } from "../../daemon/installation.ts";
 import { connect } from "../connect.ts";
 import type { Output } from "../output.ts";
 import { paintState } from "../palette.ts";
@@ -33,7 +33,7 @@ export async function instances(
   options: CommonOptions & { readonly all?: boolean },
 ): Promise<number> {
   const { store, clients, config } = await connect(options);
-  const installation = await findInstallation(store);
+  const installation = await readInstallation(store);
   const listed =
     installation === undefined
       ? []
@@ -57,15 +57,6 @@ export async function instances(
   if (options.json) output.json(lines);
   else render(output, lines);
   return 0;
-}
-
-async function findInstallation(store: Store): Promise<string | undefined> {
-  const object = await store.find(key.errand);
-  if (!object) return undefined;
-  const { installation } = JSON.parse(new TextDecoder().decode(object.body)) as {
-    installation?: string;
-  };
-  return installation;
 }
 
 /** EC2's instances, the oldest first, then those that only records know. */

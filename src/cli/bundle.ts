@@ -1,7 +1,7 @@
 /** A user's directory, listed and compiled as the daemon will compile it, so that its mistakes show at once. */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { DEFAULT_LIMITS } from "../core/limits.ts";
+import type { Limits } from "../core/limits.ts";
 import { readTags } from "../daemon/tags.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
@@ -46,10 +46,11 @@ export async function compile(
     readonly request: Request;
     readonly run: { readonly id: string; readonly name: string };
     readonly tags: TagLookup;
+    readonly limits: Limits;
   },
 ): Promise<Compiled> {
-  const { request, run } = options;
-  const input = { files: bundle.texts, request, run, limits: DEFAULT_LIMITS };
+  const { request, run, limits } = options;
+  const input = { files: bundle.texts, request, run, limits };
   return compileBundle({ ...input, tags: await lookUp(options.tags, input) });
 }
 

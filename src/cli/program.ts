@@ -145,7 +145,7 @@ function addPlans(program: Command, output: Output, onExitCode: OnExitCode): voi
   asked(common(program.command("check")))
     .description("check the workflow files of a directory")
     .action(async (words: string[], options: PlanOptions) => {
-      const { check } = await import("./commands/plan.ts");
+      const { check } = await import("./commands/check.ts");
       onExitCode(await check(output, words, options));
     });
 }

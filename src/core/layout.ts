@@ -3,6 +3,7 @@
 export const key = {
   errand: "errand.json",
   lease: "lease.json",
+  limits: "limits.json",
   capacity: "capacity.json",
   record: (run: string) => `records/${run}.json`,
   open: (run: string) => `open/${run}`,

@@ -10,7 +10,7 @@ import type { Clock, Cloud, Events, Store } from "../ports.ts";
 import { createActor } from "./acts.ts";
 import { type Bell, createBell } from "./bell.ts";
 import { openCapacityBook } from "./capacity-book.ts";
-import { keepScript } from "./installation.ts";
+import { keepScript, publishLimits } from "./installation.ts";
 import { createIntakeQueue } from "./intake-queue.ts";
 import { type Holder, keepLease } from "./lease.ts";
 import { createStatusWriter } from "./status.ts";
@@ -61,7 +61,13 @@ export async function runDaemon(options: DaemonOptions, signal: AbortSignal): Pr
   };
   const announce = async () => {
     while (!stop.aborted && !lease.isHeld()) await clock.sleep(STANDBY_TURN_MS, stop);
-    if (!stop.aborted) options.onReady();
+    if (stop.aborted) return;
+    try {
+      await publishLimits(options.store, options.limits);
+    } catch (error) {
+      putOff("limits publish", error, log);
+    }
+    options.onReady();
   };
   const loops = [
     repeat(leaseTurn, false),

@@ -1,6 +1,7 @@
 /** Who this bucket belongs to: an id made once, so that two installations never touch each other's instances. */
 import { z } from "zod";
 import { key } from "../core/layout.ts";
+import type { Limits } from "../core/limits.ts";
 import { isCloudError, UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { readDocument } from "./documents.ts";
@@ -30,6 +31,30 @@ export async function ensureInstallation(store: Store, freshId: string): Promise
 export async function readInstallation(store: Store): Promise<string | undefined> {
   const document = await readDocument(store, key.errand, errandSchema);
   return document.type === "found" ? document.content.installation : undefined;
+}
+
+const limitsSchema = z.object({
+  format: z.literal(1),
+  instancesMax: z.number(),
+  hourlyUsdMax: z.number(),
+  maxDurationMs: z.number(),
+  maxWaitMs: z.number(),
+  jobsMax: z.number(),
+  offerBandPercent: z.number(),
+});
+
+/** Tells those who send bundles what this installation allows, so that they hear it before they send. */
+export async function publishLimits(store: Store, limits: Limits): Promise<void> {
+  const body = JSON.stringify({ format: 1, ...limits });
+  await store.put(key.limits, body, { contentType: "application/json" });
+}
+
+/** As the daemon that planned last has published them; undefined when none has, or nobody can read them. */
+export async function readPublishedLimits(store: Store): Promise<Limits | undefined> {
+  const document = await readDocument(store, key.limits, limitsSchema);
+  if (document.type !== "found") return undefined;
+  const { format: _, ...limits } = document.content;
+  return limits;
 }
 
 /** Keeps the script that instances run under its hash, so that a launch can be repeated after an upgrade. */

@@ -20,6 +20,16 @@ export type JobPart = Pick<
 > & {
   /** Makes the job's name `<workflow>.<part>`; empty where there is one job alone. */
   readonly part: string;
+  /** What of the bundle, or of its inputs, it cannot do without: for whoever has the files at hand. */
+  readonly wants?: readonly WantedFile[];
+};
+
+export type WantedFile = {
+  readonly what: "script" | "requirements file" | "working directory";
+  /** Relative to the bundle's root. */
+  readonly path: string;
+  /** Where the workflow names it. */
+  readonly place: Place;
 };
 
 export type Context = {

@@ -3,7 +3,7 @@ import type { Task } from "../core/workflow.ts";
 import { environment } from "./environment.ts";
 import { artifacts, innerPath } from "./paths.ts";
 import { quote, type Report } from "./problem.ts";
-import type { Context, JobPart, Provider } from "./provider.ts";
+import type { Context, JobPart, Provider, WantedFile } from "./provider.ts";
 import {
   byShape,
   defined,
@@ -151,8 +151,33 @@ function compile(map: MapValue, context: Context): readonly JobPart[] | undefine
     workingDir: read.working_dir ?? ".",
     artifacts: [...(read.artifacts ?? [])],
     resources,
+    wants: wantedFiles(read.working_dir ?? ".", task, map),
   };
   return [part];
+}
+
+/** `-m module` and what stands on the machine's own image are found by nobody but Python. */
+function wantedFiles(
+  workingDir: string,
+  { words, requirements: wished }: PythonTask,
+  map: MapValue,
+): readonly WantedFile[] {
+  const placeOf = (key: string) =>
+    map.entries.find((entry) => entry.key === key)?.value.place ?? map.place;
+  const below = (path: string) => (workingDir === "." ? path : `${workingDir}/${path}`);
+  const [script = ""] = words;
+  const files: WantedFile[] = [];
+  if (workingDir !== ".") {
+    files.push({ what: "working directory", path: workingDir, place: placeOf("working_dir") });
+  }
+  if (!/^[-/]/.test(script)) {
+    files.push({ what: "script", path: below(script), place: placeOf("python_script") });
+  }
+  if (wished && "file" in wished) {
+    const place = placeOf("requirements");
+    files.push({ what: "requirements file", path: below(wished.file), place });
+  }
+  return files;
 }
 
 /** No shell runs the script: what only a shell understands reaches it as it stands. */

@@ -4,8 +4,8 @@ import { curl } from "../providers/curl.ts";
 import { readCustomProvider } from "../providers/custom.ts";
 import { BUDGET_CHARACTERS, interpolate, type Scope } from "../providers/interpolate.ts";
 import { suggest } from "../providers/near.ts";
-import { quote, type Report, renderProblem } from "../providers/problem.ts";
-import type { JobPart, Provider } from "../providers/provider.ts";
+import { type Problem, quote, type Report, renderProblem } from "../providers/problem.ts";
+import type { JobPart, Provider, WantedFile } from "../providers/provider.ts";
 import { python } from "../providers/python.ts";
 import { BundleError } from "./bundle-error.ts";
 import { type BundleFiles, nowhere, parseFiles } from "./files.ts";
@@ -46,7 +46,13 @@ export type Compiled = {
   readonly tag?: string;
   /** One line each, in the form of a problem. */
   readonly warnings: readonly string[];
+  /** The same, with their places. */
+  readonly warned: readonly Problem[];
+  /** What the jobs need of the bundle's files or of their inputs, by job. */
+  readonly wants: readonly JobWants[];
 };
+
+export type JobWants = { readonly job: string; readonly files: readonly WantedFile[] };
 
 /** All that the jobs of a run may come to, as JSON: they stand in its record. */
 const JOBS_CHARACTERS_MAX = 16 * 1_048_576;
@@ -54,10 +60,10 @@ const JOBS_CHARACTERS_MAX = 16 * 1_048_576;
 /** Throws BundleError with everything that is wrong with the bundle, or with what is asked of it. */
 export function compileBundle(input: CompileInput): Compiled {
   const problems = collectProblems();
-  const warnings: string[] = [];
+  const warnings = new Map<string, Problem>();
   const warn: Report = (place, message, hint = "") => {
-    const line = renderProblem({ ...place, message, hint });
-    if (!warnings.includes(line)) warnings.push(line);
+    const problem = { ...place, message, hint };
+    warnings.set(renderProblem(problem), problem);
     return undefined;
   };
   const { report } = problems;
@@ -70,7 +76,12 @@ export function compileBundle(input: CompileInput): Compiled {
     compileWorkflows({ input, files, providers, wish, report, warn, budget }, files.workflows);
   const found = problems.list();
   if (found.length > 0 || !result) throw new BundleError(found);
-  return { ...result, ...(wish.tag === undefined ? {} : { tag: wish.tag }), warnings };
+  return {
+    ...result,
+    ...(wish.tag === undefined ? {} : { tag: wish.tag }),
+    warnings: [...warnings.keys()],
+    warned: [...warnings.values()],
+  };
 }
 
 /** `workflow:tag` for each tag that the run would need, so that a caller can read them first. Problems are left to `compileBundle`. */
@@ -106,7 +117,7 @@ type Opened = { readonly workflow: Workflow; readonly exported: Readonly<Record<
 function compileWorkflows(
   work: Work,
   file: Parameters<typeof readWorkflows>[0],
-): Pick<Compiled, "jobs" | "workflows"> {
+): Pick<Compiled, "jobs" | "workflows" | "wants"> {
   const { wish, report } = work;
   const raw = new Map(readWorkflows(file, report).map((each) => [each.name, each]));
   const sections = readSections(work.files.variables, [...raw.keys()], report);
@@ -135,7 +146,10 @@ function compileWorkflows(
     report,
   );
   const parts = new Map([...opened].map(([name, each]) => [name, compileParts(each, work)]));
-  return { workflows: names, jobs: assemble(closure, parts, work) };
+  const wants = closure.flatMap(({ name }) =>
+    (parts.get(name) ?? []).map((part) => ({ job: part.name, files: part.wants ?? [] })),
+  );
+  return { workflows: names, jobs: assemble(closure, parts, work), wants };
 }
 
 /** The names asked for, each once; unknown ones are reported. */
@@ -239,7 +253,7 @@ function assemble(
     const needed = jobDependencies(workflow).flatMap((each) => jobsOf(each.workflow));
     const needs = needed.map(({ name }) => name);
     const inputs = [...listInputs(workflow, jobsOf, input.tags, report)];
-    return jobsOf(workflow.name).map(({ part: _, ...job }) => ({
+    return jobsOf(workflow.name).map(({ part: _, wants: __, ...job }) => ({
       ...job,
       workflow: workflow.name,
       provider: workflow.provider?.name ?? "",

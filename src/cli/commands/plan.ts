@@ -1,18 +1,21 @@
-/** `errand plan` and `errand check`: what a bundle would do and cost, without doing any of it. */
+/** `errand plan`: which machines a bundle would get, why those, and what they cost, without renting any. */
 import { listPrices } from "../../aws/prices.ts";
 import { readSnapshot } from "../../aws/snapshot.ts";
 import { describeNearMisses } from "../../core/near-misses.ts";
 import { type Catalog, chooseOffers, type Offer } from "../../core/offers.ts";
+import { listPassedOver } from "../../core/passed-over.ts";
 import type { Job } from "../../core/workflow.ts";
 import { runName } from "../../daemon/names.ts";
 import { UserError } from "../../errors.ts";
 import { REGION, SUBNETS } from "../../local/ec2-world.ts";
-import { compile, readBundle, type TagLookup } from "../bundle.ts";
+import { renderProblem } from "../../providers/problem.ts";
+import { compile, readBundle } from "../bundle.ts";
 import { connect } from "../connect.ts";
 import { chooseRunId } from "../drop.ts";
+import { readLimits, readLimitsNearby } from "../limits.ts";
+import { findMissingFiles } from "../missing-files.ts";
 import type { Output } from "../output.ts";
-import { renderTable } from "../render-table.ts";
-import { formatCount, formatHourlyUsd, formatUsd } from "../render-values.ts";
+import { renderPlan } from "../render-plan.ts";
 import { readAsked } from "../request.ts";
 import { systemClock } from "../system-clock.ts";
 import type { CommonOptions } from "./runs.ts";
@@ -28,7 +31,7 @@ export type PlannedJob = {
   readonly instanceType: string;
   readonly zones: readonly string[];
   readonly hourlyUsd: number;
-  /** All tries of the job, each for as long as a machine may live at most. */
+  /** One try that runs for all of `max_duration`. */
   readonly worstCaseUsd: number;
   readonly runnersUp: readonly { readonly instanceType: string; readonly hourlyUsd: number }[];
 };
@@ -38,8 +41,7 @@ export async function plan(
   words: readonly string[],
   options: PlanOptions,
 ): Promise<number> {
-  const tags = async () => (await connect(options)).store;
-  const compiled = await compileAsked(words, options, tags);
+  const { bundle, compiled } = await compileAsked(words, options);
   const { catalog, offerBandPercent } = await readCatalog(options);
   const chosen = compiled.jobs.map((job) => ({
     job,
@@ -50,13 +52,23 @@ export async function plan(
     const lines = misfits.map(({ job, choice }) => `${job.name}: ${describeNearMisses(choice)}`);
     throw new UserError(lines.join("\n"), "Ask for less under resources.");
   }
-  const jobs = chosen.map(({ job, choice }) => planJob(job, choice.offers));
+  const planned = chosen.map(({ job, choice }) => ({
+    ...planJob(job, choice.offers),
+    resources: job.resources,
+  }));
   if (options.json) {
-    output.json({ jobs });
+    output.json({ jobs: planned.map(({ resources: _, ...job }) => job) });
     return 0;
   }
-  tellWarnings(output, compiled.warnings);
-  renderPlan(output, jobs);
+  const missing = await findMissingFiles(bundle, compiled);
+  for (const warning of [...compiled.warnings, ...missing.map(renderProblem)]) {
+    output.note(output.notePalette.warn(`warning: ${warning}`));
+  }
+  const explained = planned.map((job) => ({
+    ...job,
+    passedOver: listPassedOver(job.resources, catalog, job),
+  }));
+  for (const line of renderPlan(explained, output.palette)) output.line(line);
   if (catalog.isEstimate) {
     output.note(
       `prices are those of us-east-1 on ${catalog.pricedOn}: estimates for ${catalog.region}`,
@@ -65,32 +77,22 @@ export async function plan(
   return 0;
 }
 
-export async function check(
-  output: Output,
-  words: readonly string[],
-  options: PlanOptions,
-): Promise<number> {
-  const { jobs, workflows, warnings } = await compileAsked(words, options, "assumed");
-  if (options.json) {
-    output.json({ workflows, jobs: jobs.map((job) => job.name), warnings });
-    return 0;
-  }
-  tellWarnings(output, warnings);
-  output.line(`all is well: ${formatCount(jobs.length, "job")} for ${workflows.join(", ")}`);
-  return 0;
-}
-
-async function compileAsked(words: readonly string[], options: PlanOptions, tags: TagLookup) {
+async function compileAsked(words: readonly string[], options: PlanOptions) {
   const { directory, request } = await readAsked(words, {
     given: options.var ?? [],
     tag: options.tag,
   });
   const id = chooseRunId(systemClock.now());
-  return compile(await readBundle(directory), { request, run: { id, name: runName(id) }, tags });
-}
-
-function tellWarnings(output: Output, warnings: readonly string[]): void {
-  for (const warning of warnings) output.note(output.notePalette.warn(`warning: ${warning}`));
+  const bundle = await readBundle(directory);
+  const compiled = await compile(bundle, {
+    request,
+    run: { id, name: runName(id) },
+    tags: async () => (await connect(options)).store,
+    limits: options.local
+      ? await readLimitsNearby(options)
+      : await readLimits(await connect(options)),
+  });
+  return { bundle, compiled };
 }
 
 /** Locally what is shipped with Errand, so that a plan needs no cloud to run. */
@@ -138,7 +140,8 @@ function planJob(job: Job, offers: readonly Offer[]): PlannedJob {
     instanceType,
     zones: offers.filter((offer) => offer.instanceType === instanceType).map(({ zone }) => zone),
     hourlyUsd,
-    worstCaseUsd: Math.round(hourlyUsd * hours * 100) / 100,
+    // To the millionth: a short job costs less than a cent.
+    worstCaseUsd: Math.round(hourlyUsd * hours * 1e6) / 1e6,
     runnersUp: [...others]
       .slice(0, RUNNERS_UP_MAX)
       .map(([type, usd]) => ({ instanceType: type, hourlyUsd: usd })),
@@ -146,23 +149,3 @@ function planJob(job: Job, offers: readonly Offer[]): PlannedJob {
 }
 
 const RUNNERS_UP_MAX = 3;
-
-function renderPlan(output: Output, jobs: readonly PlannedJob[]): void {
-  const rows = jobs.map((job) => [
-    job.name,
-    job.instanceType,
-    job.zones.join(" "),
-    formatHourlyUsd(job.hourlyUsd),
-    formatUsd(job.worstCaseUsd),
-    job.runnersUp.map((other) => other.instanceType).join(", "),
-  ]);
-  const columns = [
-    { title: "job" },
-    { title: "instance" },
-    { title: "zones" },
-    { title: "price", align: "right" },
-    { title: "at worst", align: "right" },
-    { title: "then" },
-  ] as const;
-  for (const line of renderTable(columns, rows, output.palette.faint)) output.line(line);
-}

@@ -2,12 +2,15 @@
 import type { RunView } from "../../core/view.ts";
 import { runName } from "../../daemon/names.ts";
 import type { Store } from "../../ports.ts";
+import { renderProblem } from "../../providers/problem.ts";
 import { type Bundle, compile, readBundle } from "../bundle.ts";
 import { connect } from "../connect.ts";
 import { isDaemonAlive, startHint } from "../daemon-alive.ts";
 import { chooseRunId, dropKey, dropMetadata } from "../drop.ts";
 import { followRun } from "../follow.ts";
 import { exitCodeOf, listenForInterrupt } from "../interrupt.ts";
+import { readLimits } from "../limits.ts";
+import { findMissingFiles } from "../missing-files.ts";
 import type { Output } from "../output.ts";
 import { largestFiles, packBundle } from "../pack.ts";
 import { createPresenter, type Presenter } from "../presenter.ts";
@@ -35,11 +38,17 @@ export async function submit(
     tag: options.tag,
   });
   const bundle = await readBundle(directory);
-  const { store, isLocal, pollMs } = await connect(options);
+  const connection = await connect(options);
+  const { store, isLocal, pollMs } = connection;
   const id = chooseRunId(systemClock.now());
   const run = { id, name: runName(id) };
-  const { warnings } = await compile(bundle, { request, run, tags: async () => store });
-  for (const warning of warnings) output.note(output.notePalette.warn(`warning: ${warning}`));
+  const limits = await readLimits(connection);
+  const compiled = await compile(bundle, { request, run, limits, tags: async () => store });
+  // What is missing fails its job soon; the user may know better, so it is sent all the same.
+  const missing = await findMissingFiles(bundle, compiled);
+  for (const warning of [...compiled.warnings, ...missing.map(renderProblem)]) {
+    output.note(output.notePalette.warn(`warning: ${warning}`));
+  }
   tellOfFiles(output, bundle);
   const metadata = dropMetadata(request);
   const body = await packBundle(directory, bundle.entries);

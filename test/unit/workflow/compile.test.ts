@@ -69,9 +69,33 @@ const resources = {
 
 describe("the page's own example", () => {
   test("becomes two jobs, the second with the first one's artifacts", () => {
+    const place = { file: ".dstack/workflows.yaml", line: 5, column: 20 };
     expect(compile(SEED)).toEqual({
       workflows: ["train"],
       warnings: [],
+      warned: [],
+      wants: [
+        {
+          job: "prepare",
+          files: [
+            {
+              what: "script",
+              path: "prepare.py",
+              place: { ...place, path: "workflows[prepare].python_script" },
+            },
+          ],
+        },
+        {
+          job: "train",
+          files: [
+            {
+              what: "script",
+              path: "train.py",
+              place: { ...place, line: 13, path: "workflows[train].python_script" },
+            },
+          ],
+        },
+      ],
       jobs: [
         {
           name: "prepare",

@@ -26,6 +26,10 @@ import { systemClock } from "./system-clock.ts";
 
 export type DaemonCommandOptions = ConnectOptions & {
   readonly port: number;
+  /** Settings of the local cloud; what is not given is for its `settings.yaml`. */
+  readonly bootMs?: number;
+  readonly listingLagMs?: number;
+  readonly throttling?: "on" | "off";
   /** False: the local cloud alone. */
   readonly daemon: boolean;
 };
@@ -71,6 +75,7 @@ async function startOrAttach(
       port,
       instanceTypes: await readLocalTypes(),
       environment: readHostEnvironment(),
+      ...settingsOf(options),
       log: (message, fields = {}) => {
         if ("error" in fields) log.warn(message, fields);
         else log.info(message, fields);
@@ -84,6 +89,12 @@ async function startOrAttach(
     throw error;
   }
 }
+
+const settingsOf = ({ bootMs, listingLagMs, throttling }: DaemonCommandOptions) => ({
+  ...(bootMs !== undefined && { bootMs }),
+  ...(listingLagMs !== undefined && { listingLagMs }),
+  ...(throttling !== undefined && { throttling: throttling === "on" }),
+});
 
 async function idle(output: Output, connection: Connection, signal: AbortSignal): Promise<void> {
   tellReady(output, connection);

@@ -61,6 +61,11 @@ function count(text: string): number {
   throw new InvalidArgumentError("it is no whole number from 1 on.");
 }
 
+function milliseconds(text: string): number {
+  if (/^\d{1,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("it is no number of milliseconds: 0 to 86400000.");
+}
+
 function portNumber(text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
   throw new InvalidArgumentError("it is no port: 0 to 65535.");
@@ -177,6 +182,14 @@ function addDaemon(program: Command, output: Output, onExitCode: OnExitCode): vo
 const serving = (command: Command): Command =>
   command
     .option("--port <port>", "port of the local cloud, 0 for any", portNumber, PORT_DEFAULT)
+    .option("--boot-ms <ms>", "local cloud: from launch to running", milliseconds)
+    .option("--listing-lag-ms <ms>", "local cloud: from launch until it is listed", milliseconds)
+    .addOption(
+      new Option("--throttling <which>", "local cloud: refuse calls over AWS's rates").choices([
+        "on",
+        "off",
+      ]),
+    )
     .addOption(
       new Option("--log-level <level>", "debug, info, warn, error or silent").env(
         "ERRAND_LOG_LEVEL",

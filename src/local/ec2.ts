@@ -25,6 +25,7 @@ import {
   stateEvent,
 } from "./ec2-instances.ts";
 import { checkTags, createRunInstances, tagList } from "./ec2-run.ts";
+import { createEc2Throttle, type Ec2Throttle } from "./ec2-throttle.ts";
 import { items, renderEc2Answer, type Xml } from "./ec2-xml.ts";
 import { ApiError, type LocalResponse, readBody, type Service } from "./http.ts";
 import { createImds, IMDS_PREFIX, type ImdsRequest, type RoleCredentials } from "./imds.ts";
@@ -42,6 +43,7 @@ import {
   type Placed,
 } from "./instances-store.ts";
 import { createMachines, type HostEnvironment, type Machines } from "./machines.ts";
+import { DEFAULT_SETTINGS, type Settings } from "./settings.ts";
 
 export type Ec2Options = {
   /** EC2 keeps what it remembers in `reservations/` in it, and its machines in `instances/`. */
@@ -55,8 +57,7 @@ export type Ec2Options = {
   /** Where state-change events go. They are best effort, as on AWS: one that cannot be sent is lost. */
   readonly sendEvent: (body: string) => Promise<void>;
   readonly log: Log;
-  /** From RunInstances to running; 150 by default. */
-  readonly bootMs?: number;
+  readonly settings?: Settings;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 };
@@ -70,11 +71,10 @@ export type Ec2 = {
 };
 
 const BODY_BYTES_MAX = 1024 * 1024;
-const BOOT_MS = 150;
 
 /** Takes over the machines that an earlier cloud left in the folder. Throws when it does not understand what is there. */
 export async function createEc2(options: Ec2Options): Promise<Ec2> {
-  const { log, now = Date.now } = options;
+  const { log, settings = DEFAULT_SETTINGS, now = Date.now } = options;
   // Machines are told of their folder, and work elsewhere.
   const folder = resolve(options.folder);
   await mkdir(join(folder, "instances"), { recursive: true });
@@ -87,7 +87,7 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
   const instances = await startInstances({
     store,
     machines,
-    bootMs: options.bootMs ?? BOOT_MS,
+    bootMs: settings.bootMs,
     metadataEndpoint: ({ id, metadataSecret }) =>
       `${options.endpoint}${IMDS_PREFIX}${id}/${metadataSecret}`,
     onState: async ({ id, state }) => {
@@ -100,7 +100,10 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
 
   const types = options.types.toSorted((left, right) => (left.name < right.name ? -1 : 1));
   return {
-    service: createService(createOperations({ types, store, machines, instances, now })),
+    service: createService(
+      createOperations({ types, store, machines, instances, settings, now }),
+      settings.throttling ? createEc2Throttle(now) : () => {},
+    ),
     imds: createImds({
       find: store.find,
       powerOff: instances.powerOff,
@@ -116,12 +119,15 @@ type World = {
   readonly store: InstanceStore;
   readonly machines: Machines;
   readonly instances: Instances;
+  readonly settings: Settings;
   readonly now: () => number;
 };
 
-function createOperations({ types, store, machines, instances, now }: World): Operations {
-  const listPlaced = () =>
-    listInstances(store).filter(({ instance }) => !isForgotten(instance, now()));
+function createOperations(world: World): Operations {
+  const { types, store, machines, instances, settings, now } = world;
+  const isListed = ({ reservation, instance }: Placed): boolean =>
+    now() >= reservation.launchedAt + settings.listingLagMs && !isForgotten(instance, now());
+  const listPlaced = () => listInstances(store).filter(isListed);
   const prepareRun = createRunInstances({
     types,
     now,
@@ -175,7 +181,7 @@ function createOperations({ types, store, machines, instances, now }: World): Op
 type Operation = (form: URLSearchParams) => () => Xml | Promise<Xml>;
 type Operations = Readonly<Record<string, Operation>>;
 
-const createService = (operations: Operations): Service => ({
+const createService = (operations: Operations, throttle: Ec2Throttle): Service => ({
   handle: async (request) => {
     const form = new URLSearchParams((await readBody(request, BODY_BYTES_MAX)).toString());
     const action = form.get("Action") ?? "";
@@ -189,6 +195,7 @@ const createService = (operations: Operations): Service => ({
         "You are not authorized to perform this operation: the role of instances has no EC2.";
       throw new ApiError(403, "UnauthorizedOperation", message);
     }
+    throttle(action, form);
     const isDryRun = parseForm(dryRun, pickParameters(form, "DryRun")).DryRun === true;
     const act = operation(dropParameters(form, "Action", "Version", "DryRun"));
     if (isDryRun) {

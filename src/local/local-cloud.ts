@@ -31,19 +31,20 @@ import { ACCOUNT_ID, IMAGES, INSTANCE_PROFILE, REGION, SUBNETS } from "./ec2-wor
 import type { HostEnvironment } from "./machines.ts";
 import { openS3, type S3 } from "./s3.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
+import { readSettings, type Settings } from "./settings.ts";
 import { openSqs, type Sqs } from "./sqs.ts";
 import { createSsm } from "./ssm.ts";
+import { createSsmThrottle } from "./ssm-throttle.ts";
 import { createSts } from "./sts.ts";
 
-export type LocalCloudOptions = {
+/** Settings that are not given come from `settings.yaml` in the directory, or have their defaults. */
+export type LocalCloudOptions = Partial<Settings> & {
   /** Made when it does not exist; for one process at a time. */
   readonly directory: string;
   /** 0 takes the port of the last start when it is free, else any. */
   readonly port: number;
   readonly instanceTypes: readonly InstanceTypeData[];
   readonly bucket?: string;
-  /** From RunInstances to running, milliseconds. */
-  readonly bootMs?: number;
   /** What machines take over of the host's environment; the system's own PATH by default. */
   readonly environment?: HostEnvironment;
   readonly log: Log;
@@ -103,6 +104,8 @@ async function start(
   undo.push(() => server.stop());
   await directory.keepPort(server.port);
   const endpoint = `http://127.0.0.1:${server.port}`;
+  const { bootMs, listingLagMs, throttling } = options;
+  const settings = await readSettings(directory.path, { bootMs, listingLagMs, throttling });
   const { sqs, s3 } = await openStorage(directory.path, endpoint, undo);
   const ec2 = await createEc2({
     folder: join(directory.path, "ec2"),
@@ -112,7 +115,7 @@ async function start(
     issueCredentials: credentials.issueForInstance,
     sendEvent: async (body) => sqs.sendMessage(QUEUE, body),
     log: (message, fields) => options.log(message, fields ?? {}),
-    ...(options.bootMs !== undefined && { bootMs: options.bootMs }),
+    settings,
   });
   undo.push(() => ec2.stop());
   const bucket = options.bucket ?? BUCKET;
@@ -122,7 +125,7 @@ async function start(
     sqs,
     ec2: ec2.service,
     imds: ec2.imds,
-    ssm: createSsm(),
+    ssm: createSsm(settings.throttling ? createSsmThrottle(Date.now) : undefined),
     sts: createSts(),
   });
   // A second time, so that requests have ended before the services do.

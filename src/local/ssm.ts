@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { IMAGES, type MachineImage, REGION } from "./ec2-world.ts";
 import { ApiError, readBody, type Service } from "./http.ts";
+import type { SsmThrottle } from "./ssm-throttle.ts";
 
 const BODY_BYTES_MAX = 64 * 1024;
 /** As AWS limits GetParameters. */
@@ -13,10 +14,11 @@ const getParameters = z.strictObject({
   WithDecryption: z.boolean().optional(),
 });
 
-export function createSsm(): Service {
+export function createSsm(throttle: SsmThrottle = () => {}): Service {
   return {
     handle: async (request) => {
       const target = String(request.headers["x-amz-target"] ?? "");
+      throttle(target.replace(/^AmazonSSM\./, ""));
       const body = await readBody(request, BODY_BYTES_MAX);
       return {
         status: 200,

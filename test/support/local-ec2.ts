@@ -6,6 +6,7 @@ import { createEc2 } from "../../src/local/ec2.ts";
 import type { InstanceTypeData } from "../../src/local/ec2-instance-types.ts";
 import { startServer } from "../../src/local/server.ts";
 import { createSsm } from "../../src/local/ssm.ts";
+import { createSsmThrottle } from "../../src/local/ssm-throttle.ts";
 import { createSts } from "../../src/local/sts.ts";
 
 const plainType = {
@@ -60,6 +61,9 @@ export type LocalEc2Options = {
   readonly folder: string;
   readonly port?: number;
   readonly bootMs?: number;
+  readonly listingLagMs?: number;
+  /** False by default: tests launch faster than AWS lets anybody. */
+  readonly throttling?: boolean;
   readonly now?: () => number;
 };
 
@@ -83,23 +87,28 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
       events.push(body);
     },
     log: () => {},
-    bootMs: options.bootMs ?? 10,
+    settings: {
+      bootMs: options.bootMs ?? 10,
+      listingLagMs: options.listingLagMs ?? 0,
+      throttling: options.throttling ?? false,
+    },
     ...(options.now ? { now: options.now } : {}),
   }).catch(async (error) => {
     await server.stop();
     throw error;
   });
-  server.serve({ ec2: part.service, imds: part.imds, sts: createSts(), ssm: createSsm() });
+  const ssm = createSsm(options.throttling ? createSsmThrottle(Date.now) : undefined);
+  server.serve({ ec2: part.service, imds: part.imds, sts: createSts(), ssm });
   const client = { region: "us-east-1", endpoint, credentials: credentials.owner, maxAttempts: 1 };
-  const [ec2, ssm] = [new EC2Client(client), new SSMClient(client)];
+  const [ec2, ssmClient] = [new EC2Client(client), new SSMClient(client)];
   return {
     endpoint,
     ec2,
-    ssm,
+    ssm: ssmClient,
     events,
     stop: async () => {
       ec2.destroy();
-      ssm.destroy();
+      ssmClient.destroy();
       await server.stop();
       await part.stop();
     },

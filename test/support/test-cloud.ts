@@ -32,6 +32,8 @@ export async function startTestCloud(options: Partial<LocalCloudOptions> = {}): 
     directory,
     port: 0,
     instanceTypes: [],
+    // Tests call faster than AWS lets anybody; those of throttling say so.
+    throttling: false,
     log: () => {},
     ...options,
   });

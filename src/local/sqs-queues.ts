@@ -1,12 +1,14 @@
 /** The queues of the local SQS: standard queues with visibility, long polls and dead letters, durable in one journal. */
 import { createHash, randomUUID } from "node:crypto";
 import { type Journal, openJournal } from "./journal.ts";
+import type { MessageAttributes } from "./sqs-message-attributes.ts";
 
 export type Message = {
   readonly id: string;
   readonly body: string;
   /** Of the body, hex. */
   readonly md5: string;
+  readonly attributes?: MessageAttributes;
   /** Times in milliseconds since 1970. */
   readonly sentAt: number;
   /** Before this it is delayed or with a receiver. */
@@ -36,13 +38,21 @@ export type Receive = {
   readonly signal: AbortSignal;
 };
 
+export type SendOptions = {
+  /** Instead of the queue's own delay. */
+  readonly delayMs?: number | undefined;
+  readonly attributes?: MessageAttributes;
+};
+
 export type Queues = {
   list(): readonly Queue[];
   find(name: string): Queue | undefined;
   /** Creates the queue, or gives it these attributes. */
   put(name: string, attributes: QueueAttributes): void;
+  /** With all its messages; those who wait for one get none. */
+  removeQueue(name: string): void;
   /** All methods below throw Error for a queue that does not exist. */
-  send(name: string, body: string, delayMs?: number): Message;
+  send(name: string, body: string, more?: SendOptions): Message;
   /** Waits up to `waitMs` for the first message; none when the signal aborts. */
   receive(options: Receive): Promise<readonly Message[]>;
   /** Undefined when it has been deleted. */
@@ -59,7 +69,10 @@ export type Queues = {
   close(): void;
 };
 
-type Entry = { readonly type: "queue"; readonly queue: Queue } | MessageEntry;
+type Entry =
+  | { readonly type: "queue"; readonly queue: Queue }
+  | { readonly type: "no-queue"; readonly name: string }
+  | MessageEntry;
 
 type MessageEntry =
   | { readonly type: "sent"; readonly queue: string; readonly message: Message }
@@ -105,7 +118,8 @@ export function openQueues(path: string, now: () => number = Date.now): Queues {
       const createdAt = held.get(name)?.queue.createdAt ?? now();
       write(state, { type: "queue", queue: { name, attributes, createdAt, modifiedAt: now() } });
     },
-    send: (name, body, delayMs) => send(state, { name, body, delayMs }),
+    removeQueue: (name) => write(state, { type: "no-queue", name }),
+    send: (name, body, more = {}) => send(state, { name, body, more }),
     receive: (options) => receive(state, options),
     findMessage: (name, id) => findHeld(held, name).messages.get(id),
     remove(name, id) {
@@ -127,7 +141,14 @@ function write(state: State, entry: Entry): void {
 
 function apply(held: Map<string, Held>, entry: Entry): void {
   if (entry.type === "queue") applyQueue(held, entry.queue);
+  else if (entry.type === "no-queue") removeQueue(held, entry.name);
   else applyMessage(held, entry);
+}
+
+function removeQueue(held: Map<string, Held>, name: string): void {
+  const removed = held.get(name);
+  held.delete(name);
+  if (removed) wake(removed);
 }
 
 function applyQueue(held: Map<string, Held>, queue: Queue): void {
@@ -177,7 +198,7 @@ function findHeld(held: ReadonlyMap<string, Held>, name: string): Held {
 
 function send(
   state: State,
-  { name, body, delayMs }: { name: string; body: string; delayMs: number | undefined },
+  { name, body, more }: { name: string; body: string; more: SendOptions },
 ): Message {
   const { queue } = findHeld(state.held, name);
   const sentAt = state.now();
@@ -186,7 +207,8 @@ function send(
     body,
     md5: createHash("md5").update(body).digest("hex"),
     sentAt,
-    visibleAt: sentAt + (delayMs ?? seconds(queue, "DelaySeconds")),
+    ...(more.attributes && { attributes: more.attributes }),
+    visibleAt: sentAt + (more.delayMs ?? seconds(queue, "DelaySeconds")),
     receiveCount: 0,
   };
   write(state, { type: "sent", queue: name, message });
@@ -197,7 +219,8 @@ async function receive(state: State, options: Receive): Promise<readonly Message
   const held = findHeld(state.held, options.queue);
   const deadline = state.now() + Math.min(options.waitMs, WAIT_MS_MAX);
   for (;;) {
-    if (options.signal.aborted) return [];
+    // The queue may have been deleted, and another created under its name.
+    if (options.signal.aborted || state.held.get(options.queue) !== held) return [];
     const taken = take(state, held, options);
     const leftMs = deadline - state.now();
     if (taken.length > 0 || leftMs <= 0) return taken;

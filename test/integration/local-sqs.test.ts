@@ -215,12 +215,8 @@ describe("queues", () => {
 
   it("refuse what is not implemented, and what is too large", async () => {
     const QueueUrl = await makeQueue();
-    const withAttribute = new SendMessageCommand({
-      QueueUrl,
-      MessageBody: "x",
-      MessageAttributes: { a: { DataType: "String", StringValue: "b" } },
-    });
-    expect(await refusalOf(test.sqs.send(withAttribute))).toBe("NotImplemented");
+    const ofGroup = { QueueUrl, MessageBody: "x", MessageGroupId: "a" };
+    expect(await refusalOf(test.sqs.send(new SendMessageCommand(ofGroup)))).toBe("NotImplemented");
     expect(await refusalOf(send(QueueUrl, "x".repeat((1 << 20) + 1)))).toBe(
       "InvalidParameterValue",
     );

@@ -3,7 +3,7 @@
  * puts the services together; each tells in its own header what it does. What all users should know:
  *
  * Gaps. S3: versions, ACLs, tags, policies, encryption headers, GetObjectAttributes, reading by part number,
- * response-* overrides. SQS: FIFO queues, message system attributes, tags, permissions, the query protocol. EC2, IMDS, SSM, STS: see
+ * uploads by POST from a form. SQS: FIFO queues, message system attributes, tags, permissions, the query protocol. EC2, IMDS, SSM, STS: see
  * `ec2.ts`, `imds.ts`, `ssm.ts`, `sts.ts`. What is not there answers 501 NotImplemented with its name, and changes nothing.
  *
  * By design otherwise than on AWS:

@@ -57,7 +57,7 @@ export function readObjectHeaders(headers: IncomingHttpHeaders): Record<string, 
   let metadataBytes = 0;
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue;
-    checkValue(name, String(value));
+    checkHeaderValue(name, String(value));
     if (name.startsWith("x-amz-meta-")) {
       kept[name] = String(value);
       metadataBytes += name.length - "x-amz-meta-".length + String(value).length;
@@ -76,8 +76,8 @@ export function readObjectHeaders(headers: IncomingHttpHeaders): Record<string, 
   return kept;
 }
 
-/** Values of a presigned URL's query may hold what no answer's header can. */
-function checkValue(name: string, value: string): void {
+/** Values of a query may hold what no answer's header can: throws ApiError for those. */
+export function checkHeaderValue(name: string, value: string): void {
   if (/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) return;
   throw new ApiError(400, "InvalidArgument", `${name} holds characters that no header may hold`);
 }

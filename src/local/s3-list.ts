@@ -79,6 +79,7 @@ function renderListing(
 ): LocalResponse {
   const encode = readEncoding(query);
   const { prefix, delimiter, keysMax } = readPage(bucket, query);
+  const hasOwner = query.get("list-type") !== "2" || query.get("fetch-owner") === "true";
   const body = xmlDocument(
     "ListBucketResult",
     {
@@ -96,6 +97,7 @@ function renderListing(
         ChecksumAlgorithm: object.checksum?.algorithm,
         ChecksumType: object.checksum?.type,
         Size: object.bytes,
+        Owner: hasOwner ? { ID: "local" } : undefined,
         StorageClass: "STANDARD",
       })),
       CommonPrefixes: listing.folders.map((folder) => ({ Prefix: encode(folder) })),

@@ -33,6 +33,8 @@ export type S3Event = {
 const KNOWN_EVENTS: readonly string[] = [
   "s3:ObjectCreated:*",
   "s3:ObjectCreated:Put",
+  // It may be asked for and never comes: a form in a browser cannot reach the local cloud.
+  "s3:ObjectCreated:Post",
   "s3:ObjectCreated:Copy",
   "s3:ObjectCreated:CompleteMultipartUpload",
   "s3:ObjectRemoved:*",

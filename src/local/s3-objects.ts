@@ -9,6 +9,7 @@ import {
   sliceSegments,
 } from "./s3-body.ts";
 import {
+  checkHeaderValue,
   checksumHeaders,
   commitObject,
   findObject,
@@ -68,6 +69,7 @@ export async function getObject(call: S3Call): Promise<LocalResponse> {
     status: range ? 206 : 200,
     headers: {
       ...object.headers,
+      ...readOverrides(call),
       ...describeObject(object),
       "content-length": String(range?.bytes ?? object.bytes),
       ...(range && {
@@ -154,6 +156,13 @@ function checkBodyDigest({ request, bucket, store }: S3Call, bytes: Buffer): voi
   hasher.update(bytes);
   const given = expected.value ?? request.trailers.get(checksumHeader(expected.algorithm));
   if (hasher.digest() !== given) throw badDigest(expected.algorithm);
+}
+
+/** `response-content-type` and the like; which there are, the routes say. */
+function readOverrides({ request }: S3Call): Record<string, string> {
+  const given = [...request.query].filter(([name]) => name.startsWith("response-"));
+  for (const [name, value] of given) checkHeaderValue(name, value);
+  return Object.fromEntries(given.map(([name, value]) => [name.slice("response-".length), value]));
 }
 
 const describeObject = (object: StoredObject): Record<string, string> => ({

@@ -50,6 +50,15 @@ export type Asked = {
 
 const WRITE_CONDITIONS = ["if-match", "if-none-match"];
 const READ_CONDITIONS = [...WRITE_CONDITIONS, "if-modified-since", "if-unmodified-since"];
+/** What a reader, such as a presigned link, wants the answer's headers to say. */
+const RESPONSE_OVERRIDES = [
+  "response-cache-control",
+  "response-content-disposition",
+  "response-content-encoding",
+  "response-content-language",
+  "response-content-type",
+  "response-expires",
+];
 const META = "x-amz-meta-*";
 const COPY_HEADERS = [
   "x-amz-copy-source",
@@ -95,7 +104,7 @@ const ROUTES: readonly Route[] = [
       "continuation-token",
       "max-keys",
       "encoding-type",
-      "fetch-owner=false",
+      "fetch-owner",
     ],
   },
   {
@@ -137,6 +146,7 @@ const ROUTES: readonly Route[] = [
     name: "GetObject",
     method: "GET",
     on: "object",
+    query: RESPONSE_OVERRIDES,
     headers: ["x-amz-checksum-mode"],
     conditions: [...READ_CONDITIONS, "range"],
   },
@@ -144,6 +154,7 @@ const ROUTES: readonly Route[] = [
     name: "HeadObject",
     method: "HEAD",
     on: "object",
+    query: RESPONSE_OVERRIDES,
     headers: ["x-amz-checksum-mode"],
     conditions: [...READ_CONDITIONS, "range"],
   },

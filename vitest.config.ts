@@ -34,6 +34,8 @@ export default defineConfig({
       project("conformance", 60_000),
       project("integration", 60_000),
       project("e2e", 180_000),
+      // With programs from elsewhere: for test:all alone.
+      project("tools", 180_000),
     ],
   },
 });

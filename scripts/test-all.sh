@@ -14,5 +14,9 @@ SEEDS="${SEEDS:-3000}" node_modules/.bin/vitest run --project simulation \
 # Planted bugs: the simulation must catch each of them.
 node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
 
-node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" || status=1
+# Programs that we did not write: the aws command against the local cloud, our suites against moto.
+node_modules/.bin/vitest run --project tools \
+  --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
+
+node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" "$results/tools.json" || status=1
 exit "$status"

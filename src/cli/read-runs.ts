@@ -103,6 +103,7 @@ export const viewDrop = ({ id, workflow }: Pick<Drop, "id" | "workflow">): RunVi
   createdAt: new Date(timeOf(id)).toISOString(),
   finishedAt: null,
   costUsd: 0,
+  prunedAt: null,
   problems: [],
   warnings: [],
   jobs: [],

@@ -11,7 +11,7 @@ test("retention takes away nothing that a tag or an open run needs, in whatever 
     try {
       for (const each of await raceRetention(seed)) seen.add(each);
     } catch (error) {
-      throw new Error(`SEED=${seed}: ${(error as Error).message}`, { cause: error });
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
     }
   }
   if (count < 100) return;

@@ -40,9 +40,12 @@ class Crash extends Error {}
 type Actor = {
   readonly name: string;
   readonly waiting: (() => void)[];
-  /** How much more often than others it has its turn: some sleep through all that the others do. */
+  /** How much more often than others it has its turn. */
   readonly pace: number;
-  callsLeft: number;
+  /** Before this call of its it sleeps through nearly all that the others do. */
+  readonly sleepsBefore: number;
+  calls: number;
+  readonly callsMax: number;
   isOver: boolean;
 };
 
@@ -89,7 +92,8 @@ export async function raceRetention(seed: number): Promise<ReadonlySet<Seen>> {
         name,
         act,
         pace: 2 ** random.between(0, 7),
-        callsLeft: random.chance(0.3) ? random.between(0, 30) : 1e9,
+        sleepsBefore: random.between(0, 40),
+        callsMax: random.chance(0.3) ? random.between(0, 30) : 1e9,
       },
       (error) => {
         if (!(error instanceof Crash)) throw error;
@@ -166,17 +170,19 @@ function begin(
   {
     act,
     ...made
-  }: Omit<Actor, "waiting" | "isOver"> & { readonly act: (store: Store) => Promise<void> },
+  }: Omit<Actor, "waiting" | "calls" | "isOver"> & {
+    readonly act: (store: Store) => Promise<void>;
+  },
   onEnd: (error: unknown) => void,
 ): Actor & { readonly end: Promise<void> } {
-  const actor: Actor = { ...made, waiting: [], isOver: false };
+  const actor: Actor = { ...made, waiting: [], calls: 0, isOver: false };
   const store = new Proxy(bucket as Store, {
     get: (target, method) => {
       const call = Reflect.get(target, method) as (...args: unknown[]) => unknown;
       return async (...args: unknown[]) => {
         await new Promise<void>((resolve) => actor.waiting.push(resolve));
-        actor.callsLeft -= 1;
-        if (actor.callsLeft < 0) throw new Crash(made.name);
+        actor.calls += 1;
+        if (actor.calls > actor.callsMax) throw new Crash(made.name);
         return call.apply(target, args);
       };
     },
@@ -206,9 +212,10 @@ async function turn(actors: readonly Actor[], random: Random, check: () => void)
 }
 
 function choose(ready: readonly Actor[], random: Random): Actor | undefined {
-  let left = random.next() * ready.reduce((sum, { pace }) => sum + pace, 0);
-  return ready.find(({ pace }) => {
-    left -= pace;
+  const weights = ready.map((each) => (each.calls === each.sleepsBefore ? 0.001 : each.pace));
+  let left = random.next() * weights.reduce((sum, weight) => sum + weight, 0);
+  return ready.find((_, index) => {
+    left -= weights[index] ?? 0;
     return left < 0;
   });
 }

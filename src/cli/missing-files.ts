@@ -18,7 +18,9 @@ export async function findMissingFiles(
   const missing: Problem[] = [];
   for (const { job: name, files } of wants) {
     const job = jobs.find((each) => each.name === name);
-    const absent = files.filter((file) => job && !mayBeBrought(file, job, jobs));
+    const absent = files.filter(
+      (file) => file.what === "working directory" || (job && !mayBeBrought(file, job, jobs)),
+    );
     for (const file of absent) {
       const fault = await faultOf(file, directory, sent);
       if (fault) missing.push({ ...file.place, ...fault });

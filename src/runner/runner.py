@@ -968,19 +968,27 @@ class Attempt:
             self.s3.download(self.order["bundle"], file, self.setup_until, self.check)
         unpack(bundle, tree)
         os.remove(bundle)
-        for source in self.order["inputs"]:
-            tree.overwritten = []
-            files = lay_input(self.s3, source, tree, self.setup_until, self.check)
-            self.log.say(f"{files} {'file' if files == 1 else 'files'} from {source['from']}")
-            for path in tree.overwritten[:10]:
-                self.log.say(f"{source['from']} brings {show(path)}, which was there already")
-            if len(tree.overwritten) > 10:
-                self.log.say(f"… and {len(tree.overwritten) - 10} more")
         tree.finish()
+        inputs = Tree(self.find_folder(tree.root))
+        for source in self.order["inputs"]:
+            inputs.overwritten = []
+            files = lay_input(self.s3, source, inputs, self.setup_until, self.check)
+            self.log.say(f"{files} {'file' if files == 1 else 'files'} from {source['from']}")
+            for path in inputs.overwritten[:10]:
+                self.log.say(f"{source['from']} brings {show(path)}, which was there already")
+            if len(inputs.overwritten) > 10:
+                self.log.say(f"… and {len(inputs.overwritten) - 10} more")
+        inputs.finish()
         self.host.hand_over()
+
+    # The working directory, where inputs are laid too. A bundle may have a link in its place, which stays inside.
+    def find_folder(self, root):
         self.folder = os.path.normpath(self.host.path("job/work", self.job["workingDir"]))
-        if not os.path.isdir(self.folder):
+        real = os.path.realpath(os.fsencode(self.folder))
+        top = os.path.realpath(root)
+        if not os.path.isdir(real) or not (real == top or real.startswith(top + b"/")):
             raise Failed(f"the working directory {self.job['workingDir']} is not in the bundle")
+        return real
 
     def set_up_provider(self):
         self.enter("setup")

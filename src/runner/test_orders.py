@@ -89,6 +89,13 @@ class Outcomes(WorldTest):
         self.assertEqual(finished["artifacts"], [{"path": "data", "bytes": 17, "files": 2}])
         self.assertIn(b"errand: 1 file from prepare\nfrom prepare", self.world.log())
 
+    def test_inputs_lie_in_a_working_directory_below_the_root_too(self):
+        source = self.world.input("prepare", {"data": None, "data/a": b"from prepare"})
+        files = {"src/data/b": "of the bundle"}
+        self.world.order("ls data", files, artifacts=["data"], inputs=[source], working_dir="src")
+        self.expect("succeeded", "", self.world.run())
+        self.assertTrue(self.world.log().endswith(b"\na\nb\n"))
+
     def test_an_input_that_is_not_what_was_uploaded_fails_before_the_command(self):
         source = self.world.input("prepare", {"a": b"right"})
         self.world.objects[source["prefix"] + "a"] = b"wrong"

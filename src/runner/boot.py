@@ -3,6 +3,8 @@
 # Python 3.9 and newer, the standard library alone. Full-line comments are left out on the way, so there are no docstrings.
 import base64
 import calendar
+import email.utils
+import functools
 import hashlib
 import hmac
 import http.client
@@ -10,6 +12,7 @@ import json
 import os
 import random
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,9 +22,6 @@ import urllib.parse
 import zlib
 
 BLOCK_BYTES = 1 << 20
-# Anything larger goes up in parts of at least this size; a part is held in memory, so that a repeat sends the same bytes.
-PART_BYTES = 16 << 20
-PARTS_MAX = 10_000
 # No order, no credentials, or 403 for as long as this: nobody wants this machine.
 GIVE_UP_S = 300
 # Stands in the kept script between what travels in user-data and the runner.
@@ -64,7 +64,7 @@ class Metadata:
     def credentials(self):
         folder = "iam/security-credentials/"
         found = json.loads(self.read(folder + self.read(folder).splitlines()[0]))
-        expires = calendar.timegm(time.strptime(found["Expiration"][:19], "%Y-%m-%dT%H:%M:%S"))
+        expires = calendar.timegm([int(each) for each in re.findall(r"\d+", found["Expiration"])[:6]])
         return found["AccessKeyId"], found["SecretAccessKey"], found["Token"], expires
 
 
@@ -87,14 +87,20 @@ def sign(credentials, region, method, path, query, headers, at):
     lines += [f"{name}:{headers[name].strip()}" for name in sorted(headers)]
     lines += ["", names, headers["x-amz-content-sha256"]]
     text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, sha256_hex("\n".join(lines).encode())])
-    key = ("AWS4" + secret).encode()
-    for part in scope.split("/"):
-        key = hmac_sha256(key, part)
-    signature = hmac_sha256(key, text).hex()
+    signature = hmac_sha256(signing_key(secret, scope), text).hex()
     return {
         **headers,
         "authorization": f"AWS4-HMAC-SHA256 Credential={identity}/{scope},SignedHeaders={names},Signature={signature}",
     }
+
+
+# The same for all requests of a day.
+@functools.lru_cache(8)
+def signing_key(secret, scope):
+    key = ("AWS4" + secret).encode()
+    for part in scope.split("/"):
+        key = hmac_sha256(key, part)
+    return key
 
 
 def encode(text):
@@ -117,20 +123,33 @@ class S3:
         self.region = region
         self.read_credentials = credentials
         self.credentials = None
+        # Those that S3 does not want any more.
+        self.refused = None
         self.lock = threading.Lock()
         self.local = threading.local()
         # Seconds by which S3's clock is ahead of ours.
         self.skew = 0.0
+        self.tls = ssl.create_default_context() if self.endpoint.scheme == "https" else None
 
+    # Until they expire, the old ones are as good as new ones that cannot be had.
     def current_credentials(self):
         with self.lock:
-            if self.credentials is None or self.credentials[3] - time.time() < 300:
-                self.credentials = self.read_credentials()
+            kept, now = self.credentials, time.time() + self.skew
+            if kept is None or kept is self.refused or kept[3] - now < 300:
+                try:
+                    self.credentials = self.read_credentials()
+                except (OSError, http.client.HTTPException, LookupError, ValueError) as cause:
+                    if kept is None or kept is self.refused or kept[3] < now:
+                        raise OSError(f"no credentials: {cause}") from cause
             return self.credentials
 
     def connect(self):
-        kind = http.client.HTTPSConnection if self.endpoint.scheme == "https" else http.client.HTTPConnection
-        self.local.connection = kind(self.endpoint.hostname, self.endpoint.port, timeout=30)
+        place = self.endpoint.hostname, self.endpoint.port
+        self.local.connection = (
+            http.client.HTTPSConnection(*place, timeout=30, context=self.tls)
+            if self.tls
+            else http.client.HTTPConnection(*place, timeout=30)
+        )
 
     def drop(self):
         connection = getattr(self.local, "connection", None)
@@ -138,10 +157,10 @@ class S3:
         if connection:
             connection.close()
 
-    def once(self, method, key, query, headers, body):
-        identity, secret, token, _ = self.current_credentials()
+    def once(self, method, key, query, headers, body, sha256):
+        identity, secret, token, _ = self.local.credentials = self.current_credentials()
         path = self.root + urllib.parse.quote(key, safe="-_.~/")
-        headers = {**headers, "host": self.endpoint.netloc, "x-amz-content-sha256": sha256_hex(body)}
+        headers = {**headers, "host": self.endpoint.netloc, "x-amz-content-sha256": sha256}
         if token:
             headers["x-amz-security-token"] = token
         at = time.time() + self.skew
@@ -163,14 +182,17 @@ class S3:
                     raise
                 kept = False
 
-    # Returns the response with its body unread. `ok` names the statuses that are answers.
-    def open(self, method, key, query=None, headers=None, body=b"", until=0.0, ok=(200,)):
+    # Returns the response with its body unread. `ok` names the statuses that are answers; `sha256` is the body's, where the
+    # caller knows it already.
+    def open(self, method, key, query=None, headers=None, body=b"", until=0.0, ok=(200,), sha256=""):
         what = f"{method} {key}"
+        sha256 = sha256 or sha256_hex(body)
         pause = 0.2
         refused_at = None
         while True:
+            skew = self.skew
             try:
-                response = self.once(method, key, query or {}, headers or {}, body)
+                response = self.once(method, key, query or {}, headers or {}, body, sha256)
                 if response.status in ok:
                     return response
                 error = self.error(what, response)
@@ -179,10 +201,12 @@ class S3:
                 error = S3Error(what, 0, str(cause) or type(cause).__name__)
             now = time.monotonic()
             if error.status == 403 or error.code in ("ExpiredToken", "InvalidToken"):
-                self.credentials = None
+                self.refused = self.local.credentials
                 refused_at = refused_at or now
                 if now - refused_at >= GIVE_UP_S:
                     raise error
+                if error.code == "RequestTimeTooSkewed" and abs(self.skew - skew) > 60:
+                    continue
             elif error.code != "RequestTimeout" and error.status in range(300, 500) and error.status not in (408, 409, 429):
                 raise error
             if now >= until:
@@ -193,107 +217,30 @@ class S3:
     def error(self, what, response):
         body = response.read()
         code = re.search(rb"<Code>([^<]*)", body)
-        if response.status == 403 and response.getheader("date"):
-            there = time.strptime(response.getheader("date"), "%a, %d %b %Y %H:%M:%S %Z")
+        there = email.utils.parsedate(response.getheader("date") or "")
+        if response.status == 403 and there:
             self.skew = calendar.timegm(there) - time.time()
         return S3Error(what, response.status, code.group(1).decode() if code else response.reason)
 
     def get(self, key, until):
         return self.open("GET", key, until=until).read()
 
-    # Streams an object into a file. A broken transfer goes on where it stopped, in the same version. Returns its sha256.
-    def download(self, key, file, until, check):
-        digest, done, etag = hashlib.sha256(), 0, ""
-        while True:
-            headers = {"range": f"bytes={done}-", "if-match": etag} if done else {}
-            response = self.open("GET", key, headers=headers, until=until, ok=(200, 206))
-            etag = response.getheader("etag") or ""
-            total = done + int(response.getheader("content-length") or 0)
-            while True:
-                check()
-                try:
-                    block = response.read(BLOCK_BYTES)
-                except (OSError, http.client.HTTPException):
-                    break
-                if not block:
-                    break
-                file.write(block)
-                digest.update(block)
-                done += len(block)
-            if done == total:
-                return digest.hexdigest()
-            self.drop()
-            if time.monotonic() >= until:
-                raise S3Error("GET " + key, 0, "the transfer broke off")
-            time.sleep(0.2)
-
-    def put(self, key, body, until, headers=None):
-        return self.open("PUT", key, headers=headers, body=body, until=until).read()
-
-    # Uploads a region of an open file. Returns the sha256 and the number of the bytes that were sent.
-    def upload(self, key, descriptor, start, size, until):
-        if size <= PART_BYTES:
-            body = read_region(descriptor, start, size)
-            self.put(key, body, until)
-            return sha256_hex(body), len(body)
-        answer = self.open("POST", key, {"uploads": ""}, until=until).read()
-        upload = {"uploadId": re.search(rb"<UploadId>([^<]+)", answer).group(1).decode()}
-        try:
-            return self.upload_parts(key, upload, (descriptor, start, size), until)
-        except BaseException:
-            try:
-                self.open("DELETE", key, upload, ok=(204, 404))
-            except S3Error:
-                pass
-            raise
-
-    def upload_parts(self, key, upload, region, until):
-        descriptor, start, size = region
-        step = max(PART_BYTES, -(-size // PARTS_MAX))
-        digest, parts, sent = hashlib.sha256(), "", 0
-        while sent < size:
-            body = read_region(descriptor, start + sent, min(step, size - sent))
-            if not body and sent:
-                break
-            number = sent // step + 1
-            response = self.open("PUT", key, {**upload, "partNumber": str(number)}, body=body, until=until)
-            response.read()
-            parts += f"<Part><PartNumber>{number}</PartNumber><ETag>{response.getheader('etag')}</ETag></Part>"
-            digest.update(body)
-            sent += len(body)
-            if len(body) < step:
-                break
-        body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        # S3 may answer 200 and tell of an error in the body.
-        answer = self.open("POST", key, upload, body=body, until=until).read()
-        if b"<Error>" in answer:
-            raise S3Error("completing " + key, 200, "the upload was not completed")
-        return digest.hexdigest(), sent
-
-
-# What the region holds, or less where the file has become shorter.
-def read_region(descriptor, start, size):
-    blocks = []
-    while size > 0:
-        block = os.pread(descriptor, size, start)
-        if not block:
-            break
-        blocks.append(block)
-        start += len(block)
-        size -= len(block)
-    return b"".join(blocks)
+    def put(self, key, body, until, headers=None, sha256=""):
+        return self.open("PUT", key, headers=headers, body=body, until=until, sha256=sha256).read()
 
 
 # Repeats until it succeeds, or until GIVE_UP_S have passed and the machine has no reason to be.
 def insist(action):
     until = time.monotonic() + GIVE_UP_S
+    pause = 0.2
     while True:
         try:
             return action()
-        except (S3Error, OSError, http.client.HTTPException, ValueError, IndexError):
+        except (S3Error, OSError, http.client.HTTPException, LookupError, ValueError):
             if time.monotonic() >= until:
                 raise
-            time.sleep(min(5, GIVE_UP_S / 20) * random.uniform(0.5, 1.5))
+            time.sleep(min(pause, GIVE_UP_S / 20) * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, 5)
 
 
 def power_off():

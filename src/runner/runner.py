@@ -5,13 +5,17 @@
 # run as the job's user.
 import base64
 import concurrent.futures
+import contextlib
+import errno
 import glob
 import hashlib
 import http.client
 import json
 import os
+import pwd
 import random
 import re
+import select
 import shutil
 import signal
 import stat
@@ -23,11 +27,20 @@ import time
 import traceback
 
 import boot
-from boot import BLOCK_BYTES, S3Error, insist, read_region
+from boot import BLOCK_BYTES, S3Error, insist, sha256_hex
 
 FORMAT = 1
+# Of the log: a chunk as it is shipped, what may wait to be shipped before the job has to wait, and the longest line.
 CHUNK_BYTES = 4 << 20
+LOG_BYTES = 32 << 20
+LINE_BYTES = 16 << 20
+TAIL_BYTES = 8192
+# What is larger than a part goes in parts; so many at once, and fewer while the job runs.
+PART_BYTES = 8 << 20
+PARTS_MAX = 10_000
 TRANSFERS = 8
+TRANSFERS_BESIDE_JOB = 2
+KEY_BYTES_MAX = 1024
 # The daemon waits ten minutes beyond the limits before it terminates; the machine ends itself before that.
 MARGIN_S = 300
 # Kept free so that a full disk cannot keep the last lines from being written.
@@ -51,69 +64,137 @@ class Stopped(Exception):
 # ---- the log -------------------------------------------------------------------------------------
 
 
-class Log:
-    # One file for the job's stdout and stderr, in order, and our own lines; shipped in chunks of whole lines.
-    def __init__(self, path):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self.writer = os.open(path, flags, 0o600)
-        self.reader = os.open(path, os.O_RDONLY)
-        self.lock = threading.Lock()
-        self.sent = 0
-        self.next_line = 1
-        self.searched = 0
-        # A chunk whose upload did not succeed: it is sent again as it was, for its key may hold it already.
-        self.pending = None
+class Tail:
+    # The end of what a command writes.
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.written = 0
+        self.recent = b""
 
     def size(self):
-        return os.fstat(self.reader).st_size
+        return self.written
 
-    def say(self, text):
-        size = self.size()
-        lines = "".join(f"errand: {line}\n" for line in text.split("\n"))
-        broken = size > 0 and os.pread(self.reader, 1, size - 1) != b"\n"
-        try:
-            os.write(self.writer, (("\n" if broken else "") + lines).encode("utf-8", "backslashreplace"))
-        except OSError:
-            # The disk is full. The report says so too.
-            pass
+    def append(self, data):
+        with self.changed:
+            self.written += len(data)
+            self.recent = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self.recent + data)[-TAIL_BYTES:]
+
+    # Until there is room for more.
+    def wait_for_room(self, is_over):
+        pass
 
     # The text from an offset on, at most its last 8 KiB.
     def tail(self, start):
-        size = self.size()
-        start = max(start, size - 8192)
-        return read_region(self.reader, start, size - start).decode("utf-8", "replace")
+        with self.changed:
+            count = min(self.written - start, len(self.recent))
+            return self.recent[len(self.recent) - count :].decode("utf-8", "replace")
 
-    # (start, bytes, lines) of what can be shipped next.
+
+class Log(Tail):
+    # The job's stdout and stderr, in order, and our own lines, in memory until they are shipped in chunks of whole lines:
+    # a full disk takes nothing from it, and it takes nothing from the disk. A job that writes faster than is shipped waits.
+    def __init__(self):
+        super().__init__()
+        self.buffer = bytearray()
+        # Bytes of the last line, which has not ended, and of those before it.
+        self.open = 0
+        self.whole = 0
+        self.shipping = threading.Lock()
+        self.next_line = 1
+        # A chunk whose upload did not succeed: it is sent again as it was, for its key may hold it already.
+        self.pending = None
+
+    # `data` is shorter than the longest line.
+    def append(self, data):
+        super().append(data)
+        with self.changed:
+            first, last = data.find(b"\n"), data.rfind(b"\n")
+            if self.open + (first if first >= 0 else len(data)) > LINE_BYTES:
+                self.buffer += b"\n"
+                self.open = 0
+            self.buffer += data
+            self.open = len(data) - last - 1 if last >= 0 else self.open + len(data)
+            self.whole = len(self.buffer) - self.open
+            self.changed.notify_all()
+
+    def wait_for_room(self, is_over):
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.buffer) < LOG_BYTES or is_over())
+
+    def say(self, text):
+        lines = "".join(f"errand: {line}\n" for line in text.split("\n"))
+        with self.changed:
+            self.append((("\n" if self.open else "") + lines).encode("utf-8", "backslashreplace"))
+
+    def wait_for_chunk(self, seconds):
+        with self.changed:
+            self.changed.wait_for(lambda: self.whole >= CHUNK_BYTES, seconds)
+
+    # The body of the next chunk; empty when there is nothing to ship.
     def next_chunk(self, final):
-        size = self.size()
-        block = read_region(self.reader, self.sent, min(CHUNK_BYTES, size - self.sent))
-        whole = block.rfind(b"\n") + 1
-        if whole:
-            return self.sent, whole, block.count(b"\n")
-        if len(block) == CHUNK_BYTES:
-            # One line longer than a chunk: it is shipped alone, once it has ended.
-            self.searched = max(self.searched, self.sent)
-            while self.searched < size:
-                block = read_region(self.reader, self.searched, min(BLOCK_BYTES, size - self.searched))
-                end = block.find(b"\n")
-                if end >= 0:
-                    return self.sent, self.searched + end + 1 - self.sent, 1
-                self.searched += len(block)
-        return (self.sent, size - self.sent, 1) if final and size > self.sent else None
+        with self.changed:
+            end = self.buffer.rfind(b"\n", 0, min(CHUNK_BYTES, self.whole)) + 1
+            if not end and self.whole:
+                # One line longer than a chunk is shipped alone.
+                end = self.buffer.find(b"\n", CHUNK_BYTES) + 1
+            return bytes(self.buffer[: end or (len(self.buffer) if final else 0)])
 
     # Uploads all that is there; without `final`, whole lines only.
     def ship(self, s3, prefix, until, final=False):
-        with self.lock:
+        with self.shipping:
             while True:
                 self.pending = self.pending or self.next_chunk(final)
                 if not self.pending:
                     return
-                start, size, lines = self.pending
-                s3.upload(f"{prefix}log/{self.next_line:010d}", self.reader, start, size, until)
-                self.sent, self.next_line, self.pending = start + size, self.next_line + lines, None
+                s3.put(f"{prefix}log/{self.next_line:010d}", self.pending, until)
+                with self.changed:
+                    del self.buffer[: len(self.pending)]
+                    self.whole = max(0, self.whole - len(self.pending))
+                    self.open = min(self.open, len(self.buffer))
+                    self.next_line += self.pending.count(b"\n") or 1
+                    self.pending = None
+                    self.changed.notify_all()
 
     def lines(self):
         return self.next_line - 1
+
+
+class Pump(threading.Thread):
+    # Carries what a command and all that it starts write into a log, for as long as there is room.
+    def __init__(self, log):
+        super().__init__(daemon=True)
+        self.log = log
+        self.is_over = False
+        self.reader, self.writer = os.pipe()
+        with contextlib.suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ if hasattr(fcntl, "F_SETPIPE_SZ") else 1031, BLOCK_BYTES)
+
+    def run(self):
+        poll = select.poll()
+        poll.register(self.reader, select.POLLIN)
+        after = 0
+        while after <= BLOCK_BYTES:
+            if not poll.poll(0 if self.is_over else 200):
+                if self.is_over:
+                    break
+                continue
+            data = os.read(self.reader, BLOCK_BYTES)
+            if not data:
+                break
+            after += len(data) if self.is_over else 0
+            self.log.wait_for_room(lambda: self.is_over)
+            self.log.append(data)
+        # What has escaped and still writes gets SIGPIPE.
+        os.close(self.reader)
+
+    # Takes what is in the pipe already, and no more than that.
+    def finish(self):
+        self.is_over = True
+        with self.log.changed:
+            self.log.changed.notify_all()
+        self.join(10)
 
 
 # ---- files that come ------------------------------------------------------------------------------
@@ -235,36 +316,33 @@ def unpack_zip(path, tree):
 
 
 # Artifacts of another job, at the same relative path. What is already there gives way. Returns the number of files.
-def lay_input(s3, source, tree, until, check):
-    manifest = json.loads(s3.get(source["manifest"], until))
+def lay_input(transfers, source, tree, until, check):
+    manifest = json.loads(transfers.s3.get(source["manifest"], until))
     if manifest.get("format") != FORMAT:
         raise Failed(f"input {source['from']} has a manifest of unknown format")
 
     def fetch(entry, path):
         key = source["prefix"] + entry.get("key", entry["path"])
-        with open(path, "wb") as file:
-            found = s3.download(key, file, until, check)
+        with open(path, "wb", buffering=0) as file:
+            found, _ = transfers.download(key, file.fileno(), entry["size"], until, check)
             os.fchmod(file.fileno(), entry["mode"] & 0o777)
         if found != entry["sha256"]:
             raise Failed(f"input {source['from']}: {show(os.fsencode(entry['path']))} is not what was uploaded (sha256)")
 
-    files = 0
-    with concurrent.futures.ThreadPoolExecutor(TRANSFERS) as pool:
-        transfers = []
-        for entry in manifest["entries"]:
-            name = os.fsencode(entry["path"])
-            if entry["type"] == "directory":
-                tree.folder(name, entry["mode"] & 0o777)
-            elif entry["type"] == "link":
-                tree.link(name, os.fsencode(entry["target"]))
-            else:
-                files += 1
-                transfers.append(pool.submit(fetch, entry, tree.place(name)))
-        finish_all(transfers)
-    return files
+    files = []
+    for entry in manifest["entries"]:
+        name = os.fsencode(entry["path"])
+        if entry["type"] == "directory":
+            tree.folder(name, entry["mode"] & 0o777)
+        elif entry["type"] == "link":
+            tree.link(name, os.fsencode(entry["target"]))
+        else:
+            files.append(transfers.files.submit(fetch, entry, tree.place(name)))
+    finish_all(files)
+    return len(files)
 
 
-# Waits for all; the first error cancels those that have not begun, and is raised.
+# Waits for all; the first error cancels those that have not begun, and is raised when those that have are over.
 def finish_all(transfers):
     try:
         for transfer in concurrent.futures.as_completed(transfers):
@@ -272,55 +350,322 @@ def finish_all(transfers):
     except BaseException:
         for transfer in transfers:
             transfer.cancel()
+        concurrent.futures.wait(transfers)
         raise
+
+
+# ---- transfers -------------------------------------------------------------------------------------
+
+
+class Room:
+    # So many bytes may be under way at once; who wants more than all of them waits to be alone.
+    def __init__(self, size):
+        self.size = size
+        self.taken = 0
+        self.changed = threading.Condition()
+
+    def take(self, size, may_wait=True):
+        with self.changed:
+            if not self.changed.wait_for(lambda: not self.taken or self.taken + size <= self.size, None if may_wait else 0):
+                return False
+            self.taken += size
+            return True
+
+    def give(self, size):
+        with self.changed:
+            self.taken -= size
+            self.changed.notify_all()
+
+    def resize(self, size):
+        with self.changed:
+            self.size = size
+            self.changed.notify_all()
+
+
+class Transfers:
+    # Files to and from S3, many at once and large ones in parts, over connections that are kept. What is under way is in
+    # memory, so that a repeat sends the same bytes.
+    def __init__(self, s3):
+        self.s3 = s3
+        self.room = Room(TRANSFERS * PART_BYTES)
+        self.files = concurrent.futures.ThreadPoolExecutor(TRANSFERS)
+        self.files_beside_job = concurrent.futures.ThreadPoolExecutor(TRANSFERS_BESIDE_JOB)
+        self.parts = concurrent.futures.ThreadPoolExecutor(TRANSFERS)
+
+    # The job has the machine to itself, but for this.
+    def set_beside_job(self, is_beside):
+        self.room.resize((TRANSFERS_BESIDE_JOB if is_beside else TRANSFERS) * PART_BYTES)
+
+    # Uploads an open file, or what is left of it when it becomes shorter. Returns the sha256 and the number of the bytes that
+    # were sent. `check` is called from time to time, and may raise.
+    def upload(self, key, descriptor, size, until, check):
+        if size <= PART_BYTES:
+            self.room.take(size)
+            try:
+                body = read_region(descriptor, 0, size)
+                sha256 = sha256_hex(body)
+                self.s3.put(key, body, until, sha256=sha256)
+                return sha256, len(body)
+            finally:
+                self.room.give(size)
+        answer = self.s3.open("POST", key, {"uploads": ""}, until=until).read()
+        upload = {"uploadId": re.search(rb"<UploadId>([^<]+)", answer).group(1).decode()}
+        try:
+            return self.upload_parts(key, upload, (descriptor, size), until, check)
+        except BaseException:
+            with contextlib.suppress(S3Error):
+                self.s3.open("DELETE", key, upload, ok=(204, 404)).read()
+            raise
+
+    def upload_parts(self, key, upload, region, until, check):
+        descriptor, size = region
+        step = max(PART_BYTES, -(-size // PARTS_MAX))
+        digest, parts, sent, body = hashlib.sha256(), [], 0, b""
+        # TLS guards what it carries. Without it S3 has to compare.
+        is_guarded = self.s3.endpoint.scheme == "https"
+
+        def send(number, body):
+            try:
+                query = {**upload, "partNumber": str(number)}
+                sha256 = "UNSIGNED-PAYLOAD" if is_guarded else ""
+                response = self.s3.open("PUT", key, query, body=body, until=until, sha256=sha256)
+                response.read()
+                return f"<Part><PartNumber>{number}</PartNumber><ETag>{response.getheader('etag')}</ETag></Part>"
+            finally:
+                self.room.give(step)
+
+        try:
+            while sent < size:
+                check()
+                self.room.take(step)
+                try:
+                    body = read_region(descriptor, sent, min(step, size - sent))
+                    if not body and sent:
+                        self.room.give(step)
+                        break
+                    parts.append(self.parts.submit(send, len(parts) + 1, body))
+                except BaseException:
+                    self.room.give(step)
+                    raise
+                # While the parts are on their way.
+                digest.update(body)
+                sent += len(body)
+                if len(body) < step or (parts[-TRANSFERS:][0].done() and parts[-TRANSFERS:][0].exception()):
+                    break
+        finally:
+            body = b""
+            concurrent.futures.wait(parts)
+        body = f"<CompleteMultipartUpload>{''.join(part.result() for part in parts)}</CompleteMultipartUpload>".encode()
+        # S3 may answer 200 and tell of an error in the body.
+        answer = self.s3.open("POST", key, upload, body=body, until=until).read()
+        if b"<Error>" in answer:
+            raise S3Error("completing " + key, 200, "the upload was not completed")
+        return digest.hexdigest(), sent
+
+    # Downloads an object into an open file: whole, or in ranges when it is large or its size (-1) is not known. Returns the
+    # sha256 and the number of the bytes that came.
+    def download(self, key, descriptor, size, until, check):
+        check()
+        self.room.take(PART_BYTES)
+        try:
+            part = None if 0 <= size <= PART_BYTES else (0, PART_BYTES)
+            body, size, etag = self.range(key, part, until)
+            write_region(descriptor, 0, body)
+            digest = hashlib.sha256(body)
+            if len(body) == size:
+                return digest.hexdigest(), size
+        finally:
+            body = b""
+            self.room.give(PART_BYTES)
+        starts = list(range(PART_BYTES, size, PART_BYTES))[::-1]
+        coming = []
+
+        def fetch(start):
+            body, _, _ = self.range(key, (start, PART_BYTES), until, etag)
+            write_region(descriptor, start, body)
+            return body
+
+        try:
+            while starts or coming:
+                # Whoever has parts under way goes on with them, rather than wait for the room that they fill.
+                while starts and self.room.take(PART_BYTES, may_wait=not coming):
+                    coming.append(self.parts.submit(fetch, starts.pop()))
+                # In their order, because the hash is of the whole.
+                digest.update(wait_for(coming[0], check))
+                del coming[0]
+                self.room.give(PART_BYTES)
+        finally:
+            concurrent.futures.wait(coming)
+            self.room.give(PART_BYTES * len(coming))
+        return digest.hexdigest(), size
+
+    # The bytes of an object or of a part of it, the size of the whole, and which version it was.
+    def range(self, key, part, until, etag=""):
+        headers = {"range": f"bytes={part[0]}-{part[0] + part[1] - 1}"} if part else {}
+        if etag:
+            headers["if-match"] = etag
+        pause = 0.2
+        while True:
+            response = self.s3.open("GET", key, headers=headers, until=until, ok=(200, 206, 416) if part else (200,))
+            try:
+                body = response.read()
+                break
+            except (OSError, http.client.HTTPException) as cause:
+                self.s3.drop()
+                if time.monotonic() >= until:
+                    raise S3Error("GET " + key, 0, "the transfer broke off") from cause
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(pause * 2, 20)
+        if response.status == 416:
+            # No range of an empty object can be had.
+            return b"", 0, ""
+        total = (response.getheader("content-range") or "").rpartition("/")[2]
+        return body, int(total or len(body)), response.getheader("etag") or ""
+
+
+def wait_for(transfer, check):
+    while True:
+        check()
+        try:
+            return transfer.result(1)
+        except concurrent.futures.TimeoutError:
+            if transfer.done():
+                raise
+
+
+# What the region holds, or less where the file has become shorter.
+def read_region(descriptor, start, size):
+    block = os.pread(descriptor, size, start)
+    blocks = [block]
+    while block and len(block) < size:
+        start, size = start + len(block), size - len(block)
+        block = os.pread(descriptor, size, start)
+        blocks.append(block)
+    return b"".join(blocks) if len(blocks) > 1 else block
+
+
+def write_region(descriptor, start, data):
+    rest = memoryview(data)
+    while rest:
+        done = os.pwrite(descriptor, rest, start)
+        rest, start = rest[done:], start + done
 
 
 # ---- files that go ---------------------------------------------------------------------------------
 
 
-# Paths below `root` that a declared artifact names: `*` and `?` within a name, `**` over any number of folders.
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Ground:
+    # A folder of the job's as the runner reads it, with more rights than the job has. The job may change all of it at any
+    # moment, to links to anywhere. So every name is opened in the folder before it and never as a path, no link is followed,
+    # and on a machine what is not the job's own is left out: a hard link may be to anybody's file.
+    def __init__(self, anchor, name=b"", owner=None):
+        self.anchor = anchor
+        self.names = split_path(os.fsencode(name))
+        self.owner = owner
+
+    # The folder of a path, open.
+    @contextlib.contextmanager
+    def folder(self, path):
+        descriptor = os.open(self.anchor, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in self.names + split_path(path):
+                inner = os.open(name, FOLDER, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    # A file of the job's, open, or None where something else has taken its place.
+    @contextlib.contextmanager
+    def file(self, path):
+        folder, _, name = path.rpartition(b"/")
+        with self.folder(folder) as descriptor:
+            file = os.open(name, FILE, dir_fd=descriptor)
+        try:
+            found = os.fstat(file)
+            yield file if stat.S_ISREG(found.st_mode) and self.owns(found) else None
+        finally:
+            os.close(file)
+
+    def owns(self, found):
+        return self.owner is None or found.st_uid == self.owner
+
+    # (status, link target) of a path, which is None when there is nothing.
+    def look(self, path):
+        folder, _, name = path.rpartition(b"/")
+        try:
+            with self.folder(folder) as descriptor:
+                return look_at(name or b".", descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as cause:
+            if cause.errno == errno.ELOOP:
+                return None
+            raise
+
+    # The same of all that a folder holds, by name; empty when it is gone.
+    def scan(self, path):
+        try:
+            with self.folder(path) as descriptor:
+                found = {os.fsencode(name): None for name in sorted(os.listdir(descriptor))}
+                for name in found:
+                    with contextlib.suppress(FileNotFoundError):
+                        found[name] = look_at(name, descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as cause:
+            if cause.errno == errno.ELOOP:
+                return {}
+            cause.filename = path or b"."
+            raise
+        return {name: each for name, each in found.items() if each}
+
+
+def look_at(name, folder):
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return found, os.readlink(name, dir_fd=folder) if stat.S_ISLNK(found.st_mode) else b""
+
+
+def split_path(path):
+    return [part for part in path.split(b"/") if part not in (b"", b".")]
+
+
+# Paths below the ground that a declared artifact names: `*` and `?` within a name, `**` over any number of folders.
 # Links are not followed.
-def expand(root, pattern):
+def expand(ground, pattern):
     def descend(path, segments):
         if not segments:
             yield path
             return
         head, rest = segments[0], segments[1:]
-        folder = os.path.join(root, path)
         if head == b"**":
-            if not rest:
-                yield path
-                return
             yield from descend(path, rest)
-            for each in scan(folder):
-                if each.is_dir(follow_symlinks=False):
-                    yield from descend(os.path.join(path, each.name), segments)
+            for name, (found, _) in ground.scan(path).items() if rest else ():
+                if stat.S_ISDIR(found.st_mode):
+                    yield from descend(os.path.join(path, name), segments)
         elif b"*" in head or b"?" in head:
-            regex = re.escape(head).replace(rb"\*", b".*").replace(rb"\?", b".")
-            for each in scan(folder):
-                if re.fullmatch(regex, each.name, re.DOTALL) and (not rest or each.is_dir(follow_symlinks=False)):
-                    yield from descend(os.path.join(path, each.name), rest)
-        elif os.path.lexists(os.path.join(folder, head)) and not (rest and os.path.islink(os.path.join(folder, head))):
-            yield from descend(os.path.join(path, head), rest)
+            regex = re.compile(re.escape(head).replace(rb"\*", b".*").replace(rb"\?", b"."), re.DOTALL)
+            for name, (found, _) in ground.scan(path).items():
+                if regex.fullmatch(name) and (not rest or stat.S_ISDIR(found.st_mode)):
+                    yield from descend(os.path.join(path, name), rest)
+        else:
+            found = ground.look(os.path.join(path, head))
+            if found and (not rest or stat.S_ISDIR(found[0].st_mode)):
+                yield from descend(os.path.join(path, head), rest)
 
-    segments = [each for each in os.fsencode(pattern).split(b"/") if each not in (b"", b".")]
-    return sorted(set(descend(b"", segments)))
-
-
-# A folder's content, by name; empty when it is gone, for the job may be changing it.
-def scan(folder):
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda each: each.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return sorted(set(descend(b"", split_path(os.fsencode(pattern)))))
 
 
 class Listing:
     # What the declared artifacts hold now: entries by path, one set for each that exists, what was left out, and what
     # could not be read.
-    def __init__(self, root, patterns):
-        self.root = os.fsencode(root)
+    def __init__(self, ground, patterns):
+        self.ground = ground
         self.entries = {}
         self.sets = []
         self.missing = []
@@ -330,21 +675,22 @@ class Listing:
             try:
                 self.add(pattern)
             except OSError as cause:
-                self.unreadable.append(f"{show(cause.filename or b'')}: {cause.strerror}")
+                self.unreadable.append(f"{show(cause.filename or os.fsencode(pattern))}: {cause.strerror}")
 
     def add(self, pattern):
         own = {}
         literal = re.split(r"[^/]*[*?]", pattern)[0].rstrip("/")
         border = os.path.normpath(os.fsencode(literal or "."))
-        stack = expand(self.root, pattern)[::-1]
+        stack = [(path, self.ground.look(path)) for path in expand(self.ground, pattern)[::-1]]
         while stack:
-            path = stack.pop()
-            found = self.entry(path, border)
-            if not found or path in own:
+            path, found = stack.pop()
+            entry = found and path not in own and self.entry(path, found, border)
+            if not entry:
                 continue
-            own[path] = found
-            if found["type"] == "directory":
-                stack += [os.path.join(path, each.name) for each in scan(os.path.join(self.root, path))][::-1]
+            own[path] = entry
+            if entry["type"] == "directory":
+                inside = self.ground.scan(path)
+                stack += [(os.path.join(path, name), inside[name]) for name in sorted(inside, reverse=True)]
         if not own:
             self.missing.append(pattern)
             return
@@ -353,80 +699,102 @@ class Listing:
         self.sets.append({"path": pattern, "bytes": sum(sizes), "files": len(sizes)})
         self.entries.update(own)
 
-    def entry(self, path, border):
-        full = os.path.join(self.root, path)
-        try:
-            found = os.lstat(full)
-            target = os.readlink(full) if stat.S_ISLNK(found.st_mode) else b""
-        except FileNotFoundError:
-            return None
+    def entry(self, path, found, border):
+        found, target = found
         mode = stat.S_IMODE(found.st_mode) & 0o777
+        if not self.ground.owns(found):
+            return self.leave_out(path, "is not the job's own")
         if stat.S_ISDIR(found.st_mode):
             return {"type": "directory", "mode": mode}
         if stat.S_ISREG(found.st_mode):
             if path.endswith(PARTIAL):
                 return None
             return {"type": "file", "mode": mode, "size": found.st_size, "state": state(found)}
-        if not target:
-            self.notes.append(f"{show(path)} is no file, folder or link, and is left out")
-            return None
+        if not stat.S_ISLNK(found.st_mode):
+            return self.leave_out(path, "is no file, folder or link")
         end = os.path.normpath(os.path.join(os.path.dirname(path), target))
         inside = border == b"." and not end.startswith(b"..") or end == border or end.startswith(border + b"/")
         if target.startswith(b"/") or end == path or not inside:
-            self.notes.append(f"the link {show(path)} points out of its artifact, and is left out")
-            return None
+            return self.leave_out(path, f"is a link to {show(target)}, out of its artifact,")
         return {"type": "link", "target": os.fsdecode(target)}
+
+    def leave_out(self, path, why):
+        self.notes.append(f"{show(path)} {why} and is left out")
 
 
 def state(found):
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
-# The key of a path below `artifacts/`: as it is, but for `%`, control characters and bytes that are not UTF-8.
-def artifact_key(path):
-    text = os.fsdecode(path)
-    return re.sub("[%\x00-\x1f\x7f\udc80-\udcff]", lambda match: f"%{ord(match.group()) & 0xFF:02X}", text)
+# The key of a path below `artifacts/`: as it is, but for `%`, what XML cannot hold and bytes that are not UTF-8. A key that S3
+# would find too long is a hash, which no path can have as its key.
+def artifact_key(path, prefix=""):
+    def encode(match):
+        return "".join(f"%{byte:02X}" for byte in os.fsencode(match.group()))
+
+    key = re.sub("[%\x00-\x1f\x7f\udc80-\udcff\ufffe\uffff]", encode, os.fsdecode(path))
+    is_long = len(prefix.encode()) + len(key.encode()) > KEY_BYTES_MAX
+    return f"%long/{sha256_hex(path)}" if is_long else key
+
+
+class Changed(Exception):
+    # A file became another one while it was read.
+    pass
 
 
 class Sync:
     # Uploads what the ledger does not hold: by path, the state a file had and the sha256 of the bytes that were sent.
-    def __init__(self, s3, root, patterns, prefix):
-        self.s3 = s3
-        self.root = os.fsencode(root)
+    def __init__(self, transfers, ground, patterns, prefix):
+        self.transfers = transfers
+        self.ground = ground
         self.patterns = patterns
-        self.prefix = prefix
+        self.prefix = prefix + "artifacts/"
         self.ledger = {}
+        # The job has ended: what has not begun is left for the final run.
+        self.is_last = False
 
     # Returns the listing. Files that vanish or cannot be read are told in it, and matter at the end alone.
     def run(self, until, final=False):
-        listing = Listing(self.root, self.patterns)
-        with concurrent.futures.ThreadPoolExecutor(TRANSFERS if final else 2) as pool:
-            files = [(path, each) for path, each in listing.entries.items() if each["type"] == "file"]
-            changed = [path for path, each in files if not self.has(path, each["state"])]
-            finish_all([pool.submit(self.send, listing, path, until) for path in changed])
+        listing = Listing(self.ground, self.patterns)
+        files = [(path, each) for path, each in listing.entries.items() if each["type"] == "file"]
+        changed = [path for path, each in files if not self.has(path, each["state"])]
+        pool = self.transfers.files if final else self.transfers.files_beside_job
+        finish_all([pool.submit(self.send, listing, path, until, final) for path in changed])
         return listing
 
     def has(self, path, now):
         return path in self.ledger and self.ledger[path][0] == now
 
-    def send(self, listing, path, until):
-        started = time.time_ns()
-        try:
-            descriptor = os.open(os.path.join(self.root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as cause:
-            listing.unreadable.append(f"{show(path)}: {cause.strerror}")
+    def send(self, listing, path, until, final):
+        if self.is_last and not final:
             return
         try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                return
-            key = f"{self.prefix}artifacts/{artifact_key(path)}"
-            sha256, size = self.s3.upload(key, descriptor, 0, before.st_size, until)
-            after = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
+            with self.ground.file(path) as descriptor:
+                if descriptor is not None:
+                    self.send_open(path, descriptor, until, final)
+        except Changed:
+            # What has become of it goes with the next run.
+            pass
+        except OSError as cause:
+            listing.unreadable.append(f"{show(path)}: {cause.strerror}")
+
+    def send_open(self, path, descriptor, until, final):
+        started = time.time_ns()
+        if not final:
+            # Pages that the job has mapped and written change their file's time only at the first write after they were
+            # stored: without this, a write after our reading would leave no trace.
+            with contextlib.suppress(OSError, AttributeError):
+                os.fdatasync(descriptor)
+        before = os.fstat(descriptor)
+
+        def check():
+            if not final and state(os.fstat(descriptor)) != state(before):
+                raise Changed
+
+        key = self.prefix + artifact_key(path, self.prefix)
+        sha256, size = self.transfers.upload(key, descriptor, before.st_size, until, check)
         # A clock tick may hide a second change: what was written just now counts as changing.
-        is_settled = state(before) == state(after) and before.st_mtime_ns < started - 50_000_000
+        is_settled = state(os.fstat(descriptor)) == state(before) and before.st_mtime_ns < started - 50_000_000
         self.ledger[path] = state(before) if is_settled else None, sha256, size
 
     # Entries as the manifest has them: only what was really uploaded.
@@ -439,8 +807,9 @@ class Sync:
                     continue
                 del entry["state"]
                 _, entry["sha256"], entry["size"] = self.ledger[path]
-                if artifact_key(path) != entry["path"]:
-                    entry["key"] = artifact_key(path)
+                key = artifact_key(path, self.prefix)
+                if key != entry["path"]:
+                    entry["key"] = key
             entries.append(entry)
         return entries
 
@@ -463,9 +832,11 @@ def unit_words(unit, spec, grace_s):
 
 
 class Command:
-    # One command of the job and all that it starts. On a machine it is a systemd unit, away from the instance's role;
-    # on the local cloud a session of its own, whose strays are found by a cookie in their environment.
-    def __init__(self, host, words, folder, environment, output):
+    # One command of the job and all that it starts. On a machine it is a systemd unit and a user of its own, away from the
+    # instance's role; on the local cloud a session of its own, whose strays are found by a cookie in their environment and
+    # because orphans become our children.
+    def __init__(self, host, words, folder, environment, log):
+        self.host = host
         self.unit = ""
         if host.is_machine:
             self.unit = f"errand-job-{random.getrandbits(48):x}"
@@ -474,10 +845,15 @@ class Command:
         self.cookie = f"ERRAND_ATTEMPT_COOKIE={random.getrandbits(96):x}"
         if environment is not None:
             environment = {**environment, "ERRAND_ATTEMPT_COOKIE": self.cookie.split("=")[1]}
+            adopt_orphans()
         self.kills = oom_kills()
-        self.process = subprocess.Popen(
-            words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+        self.pump = Pump(log)
+        try:
+            output = {"stdin": subprocess.DEVNULL, "stdout": self.pump.writer, "stderr": self.pump.writer}
+            self.process = subprocess.Popen(words, cwd=folder, env=environment, start_new_session=True, **output)
+        finally:
+            os.close(self.pump.writer)
+            self.pump.start()
 
     def signal(self, name):
         if self.unit:
@@ -490,32 +866,58 @@ class Command:
                 except (ProcessLookupError, PermissionError):
                     pass
 
+    # What the job has started, and has left its unit or session.
     def strays(self):
-        found = []
-        for name in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        found, parents = set(), {}
+        for pid in process_ids():
             try:
-                with open(f"/proc/{int(name)}/environ", "rb") as file:
+                if self.host.job_uid is not None:
+                    with open(f"/proc/{pid}/status") as file:
+                        uids = next(line for line in file if line.startswith("Uid:")).split()[1:]
+                    if str(self.host.job_uid) in uids:
+                        found.add(pid)
+                    continue
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    state_of, parent = file.read().rpartition(b")")[2].split()[:2]
+                if state_of == b"Z" and int(parent) == os.getpid() and pid != self.process.pid:
+                    os.waitpid(pid, os.WNOHANG)
+                    continue
+                parents[pid] = int(parent)
+                with open(f"/proc/{pid}/environ", "rb") as file:
                     if self.cookie.encode() in file.read().split(b"\0"):
-                        found.append(int(name))
-            except (ValueError, OSError):
+                        found.add(pid)
+            except (ValueError, OSError, StopIteration):
                 pass
-        return found
+        ours = {os.getpid(), self.process.pid, *self.host.helpers}
+        for pid in parents:
+            above = pid
+            while above in parents and above not in ours:
+                above = parents[above]
+            if above == os.getpid() and pid != above:
+                found.add(pid)
+        return found - ours
 
     # After the command itself: nothing that it left behind goes on. Children may be forked while we look.
     def end(self):
         for _ in range(100):
             self.signal("SIGKILL")
-            if self.unit or not self.strays():
-                return
+            strays = self.strays()
+            if not strays:
+                break
+            for each in strays:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(each, signal.SIGKILL)
             time.sleep(0.01)
+        self.pump.finish()
 
     # (exit code, signal name, whether the kernel took it for its memory)
     def result(self):
         code = self.process.returncode
         if self.unit and code != 0:
             return self.unit_result(code)
-        is_oom = code == -signal.SIGKILL and oom_kills() > self.kills
-        return (code, "", False) if code >= 0 else (None, signal.Signals(-code).name, is_oom)
+        # A shell tells of its command's signal in its exit code.
+        is_oom = code in (-signal.SIGKILL, 128 + signal.SIGKILL) and oom_kills() > self.kills
+        return (code, "", is_oom) if code >= 0 else (None, signal.Signals(-code).name, is_oom)
 
     # systemd-run folds signals into an exit code; a failed unit stays loaded, and knows.
     def unit_result(self, code):
@@ -524,22 +926,47 @@ class Command:
         subprocess.run(["systemctl", "reset-failed", self.unit], stderr=subprocess.DEVNULL, check=False)
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         status = int(values.get("ExecMainStatus") or code)
-        is_oom = values.get("Result") == "oom-kill"
         # 1 is CLD_EXITED, 2 and 3 are killed and dumped.
-        if values.get("ExecMainCode") in ("2", "3"):
-            return None, signal.Signals(status).name, is_oom
-        return status or code, "", is_oom
+        is_killed = values.get("ExecMainCode") in ("2", "3")
+        is_oom = values.get("Result") == "oom-kill"
+        if status == (signal.SIGKILL if is_killed else 128 + signal.SIGKILL):
+            is_oom = is_oom or oom_kills() > self.kills
+        return (None, signal.Signals(status).name, is_oom) if is_killed else (status or code, "", is_oom)
 
 
-# How many processes of our cgroup the kernel has killed for their memory; 0 where that cannot be known.
+def process_ids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc/self") else []
+
+
+# A process whose parent has ended becomes our child and not that of init. Linux alone, and where ctypes is to be had.
+def adopt_orphans():
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+# How many processes the kernel has killed for their memory: in our cgroup where it counts them, else on the whole machine;
+# 0 where that cannot be known.
 def oom_kills():
-    try:
+    def count(path, name):
+        with open(path) as file:
+            return int(next(line.split()[1] for line in file if line.startswith(name + " ")))
+
+    groups = {}
+    with contextlib.suppress(OSError):
         with open("/proc/self/cgroup") as file:
-            path = next(line.strip()[3:] for line in file if line.startswith("0::"))
-        with open(f"/sys/fs/cgroup{path}/memory.events") as file:
-            return int(next(line.split()[1] for line in file if line.startswith("oom_kill ")))
-    except (OSError, StopIteration):
-        return 0
+            for line in file:
+                _, controllers, path = line.rstrip("\n").split(":", 2)
+                groups.update(dict.fromkeys(controllers.split(","), path))
+    for path, name in (
+        (f"/sys/fs/cgroup{groups.get('', '')}/memory.events", "oom_kill"),
+        (f"/sys/fs/cgroup/memory{groups.get('memory', '')}/memory.oom_control", "oom_kill"),
+        ("/proc/vmstat", "oom_kill"),
+    ):
+        with contextlib.suppress(OSError, StopIteration):
+            return count(path, name)
+    return 0
 
 
 class Host:
@@ -548,6 +975,9 @@ class Host:
         self.base = base
         self.is_machine = mode == "machine"
         self.cap = cap
+        # The job's user on a machine, and processes of our own that are no strays.
+        self.job_uid = None
+        self.helpers = []
 
     def path(self, *names):
         return os.path.join(self.base, *names)
@@ -568,7 +998,7 @@ class Host:
             return
         script = f"sleep {seconds} && {{ shutdown -P now || poweroff; }}"
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, **quiet)
+        self.helpers.append(subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, **quiet).pid)
         end_group(int(self.cap))
 
     def prepare(self):
@@ -577,6 +1007,7 @@ class Host:
         if self.is_machine:
             user = ["useradd", "--system", "--home-dir", self.path("job/home"), "--shell", "/bin/bash", JOB_USER]
             subprocess.run(user, check=False, stderr=subprocess.DEVNULL)
+            self.job_uid = pwd.getpwnam(JOB_USER).pw_uid
         with open(self.path("reserve"), "wb") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
@@ -878,7 +1309,8 @@ class Attempt:
         self.job = order["job"]
         self.place = place
         self.hard_until = 0.0
-        self.log = Log(host.path("log"))
+        self.log = Log()
+        self.transfers = Transfers(s3)
         self.environment = {}
         self.folder = ""
         self.phase = ""
@@ -896,6 +1328,12 @@ class Attempt:
         limits = self.order["limits"]
         seconds = sum(limits.values()) // 1000 + MARGIN_S
         self.hard_until = time.monotonic() + seconds
+        # First, for the boot cap may be over soon, and a report may take its time.
+        broken = None
+        try:
+            self.host.set_deadline(seconds)
+        except (OSError, subprocess.SubprocessError) as cause:
+            broken = cause
         self.report("started", bootMs=self.host.uptime_ms())
         self.log.say(f"{self.job['name']}, attempt {self.order['attempt']}, on {self.place['instanceId']}")
         every = self.order["every"]
@@ -903,16 +1341,17 @@ class Attempt:
         self.repeat(every["heartbeatMs"], self.beat)
         shipper = threading.Thread(target=self.ship_log, args=[every["logMs"] / 1000], daemon=True)
         shipper.start()
-        verdict = self.judge(seconds)
+        verdict = self.judge(broken)
         if self.stop == "shutdown":
             # The machine is going: what can be saved is saved, and why it went is for EC2 to say.
             self.hard_until = min(self.hard_until, time.monotonic() + 60)
         self.finish(verdict)
 
-    def judge(self, seconds):
+    def judge(self, broken):
         verdict = {"outcome": "failed", "reason": "", "exitCode": None, "signal": None}
         try:
-            self.host.set_deadline(seconds)
+            if broken:
+                raise broken
             self.lay_out()
             words, environment = self.set_up_provider()
             self.run_job(words, environment, verdict)
@@ -964,15 +1403,15 @@ class Attempt:
         self.host.prepare()
         tree = Tree(self.host.path("job/work"))
         bundle = self.host.path(os.path.basename(self.order["bundle"]))
-        with open(bundle, "wb") as file:
-            self.s3.download(self.order["bundle"], file, self.setup_until, self.check)
+        with open(bundle, "wb", buffering=0) as file:
+            self.transfers.download(self.order["bundle"], file.fileno(), -1, self.setup_until, self.check)
         unpack(bundle, tree)
         os.remove(bundle)
         tree.finish()
         inputs = Tree(self.find_folder(tree.root))
         for source in self.order["inputs"]:
             inputs.overwritten = []
-            files = lay_input(self.s3, source, inputs, self.setup_until, self.check)
+            files = lay_input(self.transfers, source, inputs, self.setup_until, self.check)
             self.log.say(f"{files} {'file' if files == 1 else 'files'} from {source['from']}")
             for path in inputs.overwritten[:10]:
                 self.log.say(f"{source['from']} brings {show(path)}, which was there already")
@@ -981,13 +1420,14 @@ class Attempt:
         inputs.finish()
         self.host.hand_over()
 
-    # The working directory, where inputs are laid too. A bundle may have a link in its place, which stays inside.
+    # The working directory, where inputs are laid too. A bundle may have a link in its place, which stays inside; where it leads
+    # is settled now, before the job can change it.
     def find_folder(self, root):
-        self.folder = os.path.normpath(self.host.path("job/work", self.job["workingDir"]))
-        real = os.path.realpath(os.fsencode(self.folder))
         top = os.path.realpath(root)
+        real = os.path.realpath(os.path.join(top, os.fsencode(self.job["workingDir"])))
         if not os.path.isdir(real) or not (real == top or real.startswith(top + b"/")):
             raise Failed(f"the working directory {self.job['workingDir']} is not in the bundle")
+        self.folder = os.fsdecode(real)
         return real
 
     def set_up_provider(self):
@@ -1010,9 +1450,9 @@ class Attempt:
     # out of the log.
     def set_up(self, words, quiet=False):
         self.check()
-        log = Log(self.host.path("setup.log")) if quiet else self.log
+        log = Tail() if quiet else self.log
         start = log.size()
-        ended = self.run_command(words, self.environment, self.setup_until, log.writer)
+        ended = self.run_command(words, self.environment, self.setup_until, log)
         if ended["why"]:
             self.check()
         return ended["code"], log.tail(start)
@@ -1025,7 +1465,10 @@ class Attempt:
         environment = {**self.environment, **environment, **self.job["environment"]}
         self.enter("run")
         self.has_run = True
-        self.sync = Sync(self.s3, self.folder, self.job["artifacts"], self.order["prefix"])
+        base = os.path.realpath(self.host.base)
+        ground = Ground(base, os.path.relpath(self.folder, base), self.host.job_uid)
+        self.sync = Sync(self.transfers, ground, self.job["artifacts"], self.order["prefix"])
+        self.transfers.set_beside_job(True)
         self.syncing = threading.Lock()
         self.repeat(self.order["every"]["syncMs"], self.sync_while_running)
         start = self.log.size()
@@ -1052,10 +1495,9 @@ class Attempt:
         return {"outcome": "failed", "reason": reason}
 
     # Returns code, signal, oom, and why it was made to end: "", "limit", or what `stop` says.
-    def run_command(self, words, environment, until, output=None):
-        folder, output = self.folder, self.log.writer if output is None else output
+    def run_command(self, words, environment, until, log=None):
         try:
-            command = Command(self.host, words, folder, environment, output)
+            command = Command(self.host, words, self.folder, environment, log or self.log)
         except OSError as cause:
             raise Failed(f"{words[0]} cannot be started: {cause.strerror}") from cause
         ended = threading.Event()
@@ -1122,27 +1564,34 @@ class Attempt:
         beat = {name: value for name, value in beat.items() if value is not None}
         self.s3.put(self.order["prefix"] + "heartbeat.json", to_json(beat), 0.0)
 
+    # If the machine dies now, the manifest tells what there is.
     def sync_while_running(self):
         with self.syncing:
-            if self.phase == "run":
-                self.sync.run(time.monotonic() + 60)
+            if self.phase != "run":
+                return
+            ledger = dict(self.sync.ledger)
+            listing = self.sync.run(time.monotonic() + 60)
+            if self.sync.ledger != ledger and self.phase == "run":
+                self.write_manifest(listing, False, time.monotonic() + 10)
 
-    # What is new is shipped within 200 ms when nothing was for a while, else every `pause` seconds.
+    # What is new is shipped within 200 ms when nothing was for a while, else every `pause` seconds, or as soon as it
+    # fills a chunk.
     def ship_log(self, pause):
         shipped_at, phase = -pause, ""
-        while not self.over.wait(min(0.2, pause)):
+        while not self.over.is_set():
+            self.log.wait_for_chunk(min(0.2, pause))
             if self.phase != phase and self.phase == "run":
                 # The job's first output is not to wait for the interval that our own lines began.
                 shipped_at = -pause
             phase = self.phase
-            if time.monotonic() - shipped_at < pause or self.log.size() == self.log.sent:
+            if self.log.whole < CHUNK_BYTES and (time.monotonic() - shipped_at < pause or not self.log.whole):
                 continue
             try:
-                sent = self.log.sent
                 self.log.ship(self.s3, self.order["prefix"], self.hard_until)
-                shipped_at = time.monotonic() if self.log.sent > sent else shipped_at
+                shipped_at = time.monotonic()
             except S3Error as cause:
                 print(f"errand: {cause}", flush=True)
+                self.over.wait(1)
 
     # The end
 
@@ -1170,26 +1619,30 @@ class Attempt:
         if verdict["outcome"] != "succeeded":
             known = verdict["outcome"] == verdict["reason"]
             self.log.say(verdict["outcome"] if known else f"{verdict['outcome']}: {verdict['reason']}")
+        self.log.ship(self.s3, self.order["prefix"], self.hard_until, final=True)
+        self.write_manifest(listing, verdict["outcome"] == "succeeded", self.hard_until)
+        return listing.sets if listing else []
+
+    def write_manifest(self, listing, is_complete, until):
         manifest = {
             "format": FORMAT,
-            "complete": verdict["outcome"] == "succeeded",
+            "complete": is_complete,
             "artifacts": listing.sets if listing else [],
             "entries": self.sync.entries(listing) if listing else [],
         }
-        prefix = self.order["prefix"]
-        self.log.ship(self.s3, prefix, self.hard_until, final=True)
-        self.s3.put(prefix + "manifest.json", to_json(manifest), self.hard_until)
-        return manifest["artifacts"]
+        self.s3.put(self.order["prefix"] + "manifest.json", to_json(manifest), until)
 
     def upload_artifacts(self, verdict):
         limit_ms = self.order["limits"]["uploadMs"]
         until = min(self.hard_until, time.monotonic() + limit_ms / 1000)
         reason = ""
+        self.sync.is_last = True
+        self.transfers.set_beside_job(False)
         with self.syncing:
             try:
                 listing = self.sync.run(until, final=True)
             except S3Error as cause:
-                listing = Listing(self.folder, self.job["artifacts"])
+                listing = Listing(self.sync.ground, self.job["artifacts"])
                 late = time.monotonic() >= until
                 reason = f"uploading artifacts took longer than {duration(limit_ms)}" if late else f"uploading: {cause}"
         if listing.unreadable:

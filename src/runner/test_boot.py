@@ -1,6 +1,5 @@
 import hashlib
 import os
-import tempfile
 import time
 import unittest
 
@@ -55,8 +54,6 @@ class Client(WorldTest):
         super().setUp()
         self.s3 = self.world.s3()
         self.soon = time.monotonic() + 20
-        self.file = tempfile.TemporaryFile()
-        self.addCleanup(self.file.close)
 
     def test_odd_names_arrive_as_they_are(self):
         for key in ("a b/ü+%25&=?#~.txt", "x/*'()!@:$,;"):
@@ -93,40 +90,6 @@ class Client(WorldTest):
         with self.assertRaises(boot.S3Error):
             self.s3.get("a", started + 0.3)
         self.assertLess(time.monotonic() - started, 5)
-
-    def test_a_download_that_is_cut_goes_on_where_it_stopped(self):
-        body = os.urandom(3_000_000)
-        self.world.objects["a"] = body
-        self.world.cuts["a"] = 1_234_567
-        found = self.s3.download("a", self.file, self.soon, lambda: None)
-        self.file.seek(0)
-        self.assertEqual(self.file.read(), body)
-        self.assertEqual(found, hashlib.sha256(body).hexdigest())
-
-    def test_a_large_file_goes_up_in_parts(self):
-        before, boot.PART_BYTES = boot.PART_BYTES, 1000
-        try:
-            body = os.urandom(4500)
-            self.file.write(body)
-            self.file.flush()
-            self.world.faults[("PUT", "big")] = ["reset", 503]
-            found = self.s3.upload("big", self.file.fileno(), 0, 4500, self.soon)
-        finally:
-            boot.PART_BYTES = before
-        self.assertEqual(self.world.objects["big"], body)
-        self.assertEqual(found, (hashlib.sha256(body).hexdigest(), 4500))
-        self.assertEqual(self.world.uploads, {})
-
-    def test_a_file_that_shrinks_is_uploaded_as_far_as_it_goes(self):
-        before, boot.PART_BYTES = boot.PART_BYTES, 1000
-        try:
-            self.file.write(b"x" * 2000)
-            self.file.flush()
-            found = self.s3.upload("big", self.file.fileno(), 0, 4500, self.soon)
-        finally:
-            boot.PART_BYTES = before
-        self.assertEqual(found, (hashlib.sha256(b"x" * 2000).hexdigest(), 2000))
-        self.assertEqual(self.world.objects["big"], b"x" * 2000)
 
     def test_a_conditional_put_is_refused_when_there_is_something(self):
         self.s3.put("a", b"1", self.soon, {"if-none-match": "*"})

@@ -133,7 +133,7 @@ class Globs(Files):
             "nothing*": [],
         }
         for pattern, paths in table.items():
-            self.assertEqual([os.fsdecode(each) for each in runner.expand(os.fsencode(self.root), pattern)], paths, pattern)
+            self.assertEqual([os.fsdecode(each) for each in runner.expand(runner.Ground(self.root), pattern)], paths, pattern)
 
 
 class Listings(Files):
@@ -145,7 +145,7 @@ class Listings(Files):
         os.symlink("../other", self.root + "/data/out")
         os.symlink("/etc/passwd", self.root + "/data/absolute")
         os.mkfifo(self.root + "/data/pipe")
-        listing = runner.Listing(self.root, ["data", "missing"])
+        listing = runner.Listing(runner.Ground(self.root), ["data", "missing"])
         kinds = {os.fsdecode(path): each["type"] for path, each in listing.entries.items()}
         expected = {"data": "directory", "data/a.txt": "file", "data/empty": "directory", "data/in": "link"}
         self.assertEqual(kinds, expected)
@@ -156,13 +156,13 @@ class Listings(Files):
 
     def test_an_artifact_inside_another_is_counted_in_both_and_listed_once(self):
         self.write("data/sub/a", b"123")
-        listing = runner.Listing(self.root, ["data", "data/sub"])
+        listing = runner.Listing(runner.Ground(self.root), ["data", "data/sub"])
         self.assertEqual([each["bytes"] for each in listing.sets], [3, 3])
         self.assertEqual(sorted(listing.entries), [b"data", b"data/sub", b"data/sub/a"])
 
     def test_the_whole_working_directory_can_be_an_artifact(self):
         self.write("a")
-        listing = runner.Listing(self.root, ["."])
+        listing = runner.Listing(runner.Ground(self.root), ["."])
         self.assertEqual(sorted(listing.entries), [b"a"])
 
     def test_keys_keep_every_name_apart(self):
@@ -173,7 +173,7 @@ class Listings(Files):
 class Syncing(Files):
     def setUp(self):
         super().setUp()
-        self.sync = runner.Sync(self.world.s3(), self.root, ["data"], PREFIX)
+        self.sync = runner.Sync(runner.Transfers(self.world.s3()), runner.Ground(self.root), ["data"], PREFIX)
         self.soon = time.monotonic() + 20
 
     def puts(self):
@@ -215,8 +215,8 @@ class Syncing(Files):
     def test_a_link_put_in_place_of_a_file_is_not_followed(self):
         os.mkdir(self.root + "/data")
         os.symlink("/etc/passwd", self.root + "/data/a")
-        listing = runner.Listing(self.root, [])
-        self.sync.send(listing, b"data/a", self.soon)
+        listing = runner.Listing(runner.Ground(self.root), [])
+        self.sync.send(listing, b"data/a", self.soon, True)
         self.assertEqual(self.puts(), [])
         self.assertEqual(len(listing.unreadable), 1)
 
@@ -227,7 +227,7 @@ class Syncing(Files):
 
 class Inputs(Files):
     def lay(self, source):
-        return runner.lay_input(self.world.s3(), source, self.tree, time.monotonic() + 20, lambda: None)
+        return runner.lay_input(runner.Transfers(self.world.s3()), source, self.tree, time.monotonic() + 20, lambda: None)
 
     def test_the_last_one_wins_and_what_gave_way_is_known(self):
         self.write("data/a", b"bundle")
@@ -260,7 +260,7 @@ class Inputs(Files):
         self.write("data/deep/-x", b"dash")
         os.symlink("deep/-x", self.root + "/data/link")
         os.mkdir(self.root + "/data/locked", 0o555)
-        sync = runner.Sync(self.world.s3(), self.root, ["data"], PREFIX)
+        sync = runner.Sync(runner.Transfers(self.world.s3()), runner.Ground(self.root), ["data"], PREFIX)
         entries = sync.entries(sync.run(time.monotonic() + 20, final=True))
         self.world.manifest_of("one", entries)
         self.root += "-2"
@@ -277,16 +277,16 @@ class Inputs(Files):
 class Logs(Files):
     def setUp(self):
         super().setUp()
-        self.log = runner.Log(os.path.join(self.world.folder, "log"))
+        self.log = runner.Log()
         self.s3 = self.world.s3()
 
     def ship(self, final=False):
         self.log.ship(self.s3, PREFIX, time.monotonic() + 20, final)
 
     def test_chunks_end_at_lines_and_are_numbered_by_their_first(self):
-        os.write(self.log.writer, b"one\ntwo\nthr")
+        self.log.append(b"one\ntwo\nthr")
         self.ship()
-        os.write(self.log.writer, b"ee\nfour")
+        self.log.append(b"ee\nfour")
         self.ship()
         self.ship(final=True)
         self.assertEqual(self.world.chunks(), {1: b"one\ntwo\n", 3: b"three\n", 4: b"four"})
@@ -297,7 +297,7 @@ class Logs(Files):
         long = os.urandom(5_000_000).replace(b"\n", b"") + b"\n"
         body = b"\x00\xff 10%\r20%\r\n" + long + b"after\n" * 1_000_000
         for start in range(0, len(body), 3_000_000):
-            os.write(self.log.writer, body[start : start + 3_000_000])
+            self.log.append(body[start : start + 3_000_000])
             self.ship()
         self.assertEqual(self.world.log(), body)
         chunks = self.world.chunks()
@@ -309,16 +309,16 @@ class Logs(Files):
             line += chunk.count(b"\n")
 
     def test_a_chunk_whose_upload_did_not_succeed_is_sent_again_as_it_was(self):
-        os.write(self.log.writer, b"one\n")
+        self.log.append(b"one\n")
         self.world.faults[("PUT", PREFIX)] = [400]
         with self.assertRaises(runner.S3Error):
             self.ship()
-        os.write(self.log.writer, b"two\n")
+        self.log.append(b"two\n")
         self.ship()
         self.assertEqual(self.world.chunks(), {1: b"one\n", 2: b"two\n"})
 
     def test_our_own_lines_begin_a_line(self):
-        os.write(self.log.writer, b"half")
+        self.log.append(b"half")
         self.log.say("a\nb")
         self.ship()
         self.assertEqual(self.world.log(), b"half\nerrand: a\nerrand: b\n")

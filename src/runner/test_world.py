@@ -1,5 +1,6 @@
 # A small S3 and IMDS on loopback, and a machine that really runs boot.py and the runner against them.
 import base64
+import calendar
 import hashlib
 import http.server
 import io
@@ -45,7 +46,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string((timestamp or time.time()) + self.server.world.clock_ahead)
+
     def handle_any(self):
+        if self.server.world.is_down:
+            self.close_connection = True
+            return None
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
@@ -55,8 +62,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         world = self.server.world
         if self.headers.get("x-amz-content-sha256") != hashlib.sha256(body).hexdigest():
             return self.error(400, "XAmzContentSHA256Mismatch")
-        if not re.match("AWS4-HMAC-SHA256 Credential=AKID/", self.headers.get("Authorization", "")):
+        if not re.match("AWS4-HMAC-SHA256 Credential=AKID", self.headers.get("Authorization", "")):
             return self.error(403, "AccessDenied")
+        if f"Credential={world.identity}/" not in self.headers["Authorization"]:
+            return self.error(400, "ExpiredToken")
+        signed_at = calendar.timegm(time.strptime(self.headers["x-amz-date"], "%Y%m%dT%H%M%SZ"))
+        if abs(signed_at - time.time() - world.clock_ahead) > 900:
+            return self.error(403, "RequestTimeTooSkewed")
+        hold = next((event for start, event in world.holds.items() if key.startswith(start)), None)
+        if hold:
+            hold.wait(30)
         fault = world.fault(self.command, key)
         if fault == "reset":
             self.close_connection = True
@@ -81,8 +96,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200 if self.command == "PUT" else 405, b"imds-token")
         if self.headers.get("x-aws-ec2-metadata-token") != "imds-token":
             return self.reply(401)
-        expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-        credentials = {"AccessKeyId": "AKID", "SecretAccessKey": "secret", "Token": "session", "Expiration": expires}
+        world = self.server.world
+        expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + world.clock_ahead + 3600))
+        credentials = {"AccessKeyId": world.identity, "SecretAccessKey": "secret", "Token": "session", "Expiration": expires}
         leaves = {
             "/latest/meta-data/ami-launch-index": "0",
             "/latest/meta-data/instance-id": "i-1",
@@ -98,12 +114,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {"ETag": etag(body)}
         if self.headers.get("If-Match", etag(body)) != etag(body):
             return self.error(412, "PreconditionFailed")
-        ranged = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        rest = body[int(ranged.group(1)) :] if ranged else body
+        ranged = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start, end = (int(ranged.group(1)), int(ranged.group(2) or len(body)) + 1) if ranged else (0, len(body))
+        rest = body[start:end]
+        if ranged and start >= len(body):
+            return self.error(416, "InvalidRange")
+        if ranged:
+            headers["Content-Range"] = f"bytes {start}-{start + len(rest) - 1}/{len(body)}"
         cut = world.cuts.pop(key, None)
         if cut:
             self.send_response(206 if ranged else 200)
-            self.send_header("ETag", etag(body))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(rest)))
             self.end_headers()
             self.wfile.write(rest[:cut])
@@ -161,13 +183,17 @@ class World:
         self.lost = {}
         # (method, beginning of the key) -> answers still to be given instead.
         self.faults = {}
+        # What S3 answers, and how: not at all; by another clock; only to these credentials; keys whose answers wait for an event.
+        self.is_down = False
+        self.clock_ahead = 0
+        self.identity = "AKID"
+        self.holds = {}
         self.folder = tempfile.mkdtemp(prefix="errand-test-")
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.world = self
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.python_path = os.path.dirname(sys.executable)
 
     def fault(self, method, key):
         for (wanted, start), answers in self.faults.items():
@@ -268,15 +294,15 @@ class World:
         manifest = {"format": 1, "complete": True, "artifacts": [], "entries": entries}
         self.objects[f"runs/o/{name}/1/manifest.json"] = json.dumps(manifest).encode()
 
-    # Patches are Python, run after boot.py is imported, and at the end of the runner.
-    def start(self, patch="", runner_patch="", path=None):
+    # Patches are Python, run after boot.py is imported, and at the end of the runner. `more` is for the process.
+    def start(self, patch="", runner_patch="", path=None, python=sys.executable, **more):
         with open(os.path.join(HERE, "runner.py"), "rb") as file:
             source = file.read() + runner_patch.encode()
         script = b"head" + boot.MARK + base64.b85encode(zlib.compress(source)) + b"\n"
         sha256 = hashlib.sha256(script).hexdigest()
         self.objects["tools/bootstrap/" + sha256] = script
         base, commands = os.path.join(self.folder, "base"), os.path.join(self.folder, "bin")
-        os.mkdir(base)
+        os.makedirs(base, exist_ok=True)
         os.mkdir(commands)
         open(os.path.join(base, "boot"), "w").close()
         shutil.copy(os.path.join(HERE, "boot.py"), base)
@@ -296,7 +322,7 @@ class World:
         words = [base, "local", str(self.cap.pid), BUCKET, "us-east-1", self.endpoint, TOKEN, sha256]
         with open(os.path.join(self.folder, "console"), "wb") as console:
             return subprocess.Popen(
-                [sys.executable, "-c", code, *words], env=environment, stdin=subprocess.DEVNULL, stdout=console, stderr=console
+                [python, "-c", code, *words], env=environment, stdin=subprocess.DEVNULL, stdout=console, stderr=console, **more
             )
 
     # Carries the order out to its end. Returns the finished report.

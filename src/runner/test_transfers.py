@@ -1,0 +1,123 @@
+# Files to and from S3, whole and in parts, against the stub.
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from unittest import mock
+
+import runner
+from test_world import WorldTest
+
+CONTENT = os.urandom(45_678)
+
+
+class Transfer(WorldTest):
+    def setUp(self):
+        super().setUp()
+        parts = mock.patch.object(runner, "PART_BYTES", 10_000)
+        parts.start()
+        self.addCleanup(parts.stop)
+        self.transfers = runner.Transfers(self.world.s3())
+        self.soon = time.monotonic() + 20
+        self.file = tempfile.TemporaryFile()
+        self.addCleanup(self.file.close)
+
+    def upload(self, content=CONTENT, size=None, check=lambda: None):
+        self.file.write(content)
+        self.file.flush()
+        return self.transfers.upload("big", self.file.fileno(), size or len(content), self.soon, check)
+
+    def download(self, size=-1):
+        found = self.transfers.download("big", self.file.fileno(), size, self.soon, lambda: None)
+        self.file.seek(0)
+        return found, self.file.read()
+
+    def test_a_large_file_goes_up_in_parts_whatever_goes_wrong_with_some(self):
+        self.world.faults[("PUT", "big")] = ["reset", 503, 500]
+        self.assertEqual(self.upload(), (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)))
+        self.assertEqual(self.world.objects["big"], CONTENT)
+        self.assertEqual(self.world.uploads, {})
+
+    def test_a_file_that_shrinks_is_uploaded_as_far_as_it_goes(self):
+        for length in (25_000, 20_000):
+            self.file.seek(0)
+            self.file.truncate()
+            found = self.upload(CONTENT[:length], size=45_000)
+            self.assertEqual(found, (hashlib.sha256(CONTENT[:length]).hexdigest(), length))
+            self.assertEqual(self.world.objects["big"], CONTENT[:length])
+
+    def test_an_upload_that_is_given_up_leaves_no_parts_behind(self):
+        calls = []
+
+        def check():
+            calls.append(1)
+            if len(calls) == 3:
+                raise runner.Changed
+
+        with self.assertRaises(runner.Changed):
+            self.upload(check=check)
+        self.world.faults[("PUT", "big")] = [400]
+        with self.assertRaises(runner.S3Error):
+            self.upload()
+        self.assertEqual((self.world.uploads, self.world.objects), ({}, {}))
+        self.assertEqual(self.transfers.room.taken, 0)
+
+    def test_what_comes_is_what_went_whatever_its_size(self):
+        for content in (b"", b"x", CONTENT[:10_000], CONTENT[:10_001], CONTENT[:20_000], CONTENT):
+            for size in (-1, len(content)):
+                self.world.objects["big"] = content
+                self.file.seek(0)
+                self.file.truncate()
+                expected = (hashlib.sha256(content).hexdigest(), len(content)), content
+                self.assertEqual(self.download(size), expected)
+        self.assertEqual(self.transfers.room.taken, 0)
+
+    def test_a_transfer_that_breaks_off_is_repeated(self):
+        for content in (CONTENT, CONTENT[:5_000]):
+            self.world.objects["big"] = content
+            self.world.cuts["big"] = 1_234
+            self.file.seek(0)
+            self.file.truncate()
+            self.assertEqual(self.download(len(content))[1], content)
+
+    def test_an_object_that_is_replaced_meanwhile_is_not_mixed_with_the_new_one(self):
+        self.world.objects["big"] = CONTENT
+        read = self.transfers.range
+
+        def replace(*words):
+            found = read(*words)
+            self.world.objects["big"] = CONTENT[::-1]
+            return found
+
+        with mock.patch.object(self.transfers, "range", replace):
+            with self.assertRaisesRegex(runner.S3Error, "PreconditionFailed"):
+                self.download()
+
+    def test_many_large_downloads_at_once_share_the_room_and_none_waits_for_ever(self):
+        self.transfers.room.resize(30_000)
+        for name in range(12):
+            self.world.objects[f"big{name}"] = CONTENT
+
+        def fetch(name):
+            with tempfile.TemporaryFile() as file:
+                return self.transfers.download(f"big{name}", file.fileno(), len(CONTENT), self.soon, lambda: None)[1]
+
+        transfers = [self.transfers.files.submit(fetch, name) for name in range(12)]
+        self.assertEqual([each.result(20) for each in transfers], [len(CONTENT)] * 12)
+        self.assertEqual(self.transfers.room.taken, 0)
+
+    def test_a_stop_ends_a_download_that_is_under_way(self):
+        self.world.objects["big"] = CONTENT
+        stop = threading.Event()
+
+        def check():
+            if stop.is_set():
+                raise runner.Stopped("cancelled")
+
+        def slow(key, part, until, etag=""):
+            stop.set()
+            return CONTENT[: part[1]], len(CONTENT), ""
+
+        with mock.patch.object(self.transfers, "range", slow), self.assertRaises(runner.Stopped):
+            self.transfers.download("big", self.file.fileno(), -1, self.soon, check)

@@ -58,8 +58,7 @@ export async function findView(store: Store, id: string): Promise<RunView | unde
     );
   }
   const { format: _, ...view } = stored;
-  // Views written before there was retention do not say it.
-  return { ...view, prunedAt: view.prunedAt ?? null };
+  return view;
 }
 
 function parseView(id: string, body: Uint8Array): RunView & { readonly format?: number } {
@@ -104,7 +103,6 @@ export const viewDrop = ({ id, workflow }: Pick<Drop, "id" | "workflow">): RunVi
   createdAt: new Date(timeOf(id)).toISOString(),
   finishedAt: null,
   costUsd: 0,
-  prunedAt: null,
   problems: [],
   warnings: [],
   jobs: [],

@@ -4,7 +4,6 @@
  */
 import { key, prefix, RUN_ID } from "../core/layout.ts";
 import type { Limits } from "../core/limits.ts";
-import { sourcesOf } from "../core/retention.ts";
 import type { Run } from "../core/run.ts";
 import { isFinished } from "../core/states.ts";
 import { viewRun } from "../core/view.ts";
@@ -15,7 +14,6 @@ import { type CompiledDrop, compileDrop } from "./compile-drop.ts";
 import { type DropName, parseDropKey } from "./drop-name.ts";
 import { derivedRunId, runName } from "./names.ts";
 import { createRun, markOpen, readRun } from "./records.ts";
-import { keepRun, pin, unpin } from "./retention.ts";
 
 export type Intake = {
   readonly store: Store;
@@ -36,11 +34,8 @@ export async function takeIn(intake: Intake, dropKey: string): Promise<void> {
   if (found.isNew) {
     const run = await begin(intake, drop, { name, id: found.id });
     if (!run) return;
-    // Only now: the record is there, and open, and speaks for what it needs itself.
-    if (run.rejected || sourcesOf(run.jobs).length > 0) await unpin(store, run.id);
     log.info("drop taken in", { run: run.id, name: run.name, key: dropKey, jobs: run.jobs.length });
   } else {
-    await unpin(store, found.id);
     log.info("drop seen again", { run: found.id, key: dropKey });
   }
   await removeDrop(store, drop);
@@ -57,7 +52,10 @@ async function findRun(
   for (const id of candidates) {
     const saved = await readRun(store, id);
     if (saved === undefined) return { id, isNew: true };
-    if (saved === "unreadable") continue;
+    // It may be this drop's own: taken in under another id, it would be two runs.
+    if (saved === "unreadable") {
+      throw new CloudError("conflict", `taking in ${drop.key}: the record of ${id} is unreadable`);
+    }
     if (!isOf(saved.run, drop)) continue;
     // The daemon before us came as far as the record: see to what follows it.
     if (!isFinished(saved.run)) await markOpen(store, id);
@@ -87,8 +85,9 @@ async function begin(
   }
   const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });
   try {
-    if (run.rejected) await reject(store, run, drop);
-    else await createRun(store, run);
+    if (run.rejected) await keepRejected(store, run, drop);
+    await createRun(store, run);
+    if (run.rejected) await close(store, run);
   } catch (error) {
     // Another intake of the same drop, or our own write whose reply was lost; if it is another drop's
     // run, the next event or sweep finds another id for this one.
@@ -125,41 +124,18 @@ type Compiled = CompiledDrop & { readonly rejected?: string[] };
 
 /** What the user can mend ends as a failed run with its reasons. */
 async function compile(
-  { store, clock, limits, log }: Intake,
+  { store, limits, log }: Intake,
   drop: Drop,
   { name, id, bundleKey }: { name: DropName; id: string; bundleKey: string },
 ): Promise<Compiled> {
   const run = { id, name: runName(id) };
   try {
     if (name.problem) throw new UserError(name.problem);
-    const compiled = await compileDrop({ store, limits }, { drop, name, run, bundleKey });
-    await holdInputs({ store, clock }, id, compiled);
-    return compiled;
+    return await compileDrop({ store, limits }, { drop, name, run, bundleKey });
   } catch (error) {
     if (isCloudError(error)) throw error;
     const workflows = name.workflow === undefined ? [] : [name.workflow];
     return { workflows, jobs: [], warnings: [], rejected: reasonsOf(error, drop, log) };
-  }
-}
-
-/** Until the record stands, a pin keeps what its tags named: one may be moved, and retention come by, meanwhile. */
-async function holdInputs(
-  { store, clock }: Pick<Intake, "store" | "clock">,
-  run: string,
-  { jobs }: CompiledDrop,
-): Promise<void> {
-  const sources = sourcesOf(jobs);
-  await pin(store, run, sources);
-  for (const source of sources) {
-    if (await keepRun(store, source, clock)) continue;
-    const input = jobs
-      .flatMap(({ inputs }) => inputs)
-      .find((each) => each.type === "set" && each.run === source);
-    const reference = input?.type === "set" ? input.reference : source;
-    throw new UserError(
-      `${reference} stands for run ${source}, whose artifacts have been pruned`,
-      "Run that workflow again with the tag, or put the tag on a younger run.",
-    );
   }
 }
 
@@ -174,13 +150,17 @@ function reasonsOf(error: unknown, drop: Drop, log: Log): string[] {
   return [`a bug in Errand: ${describeError(error)}`];
 }
 
-/** A run that failed before it began: its record and its view, and the bundle kept to look at. */
-async function reject(store: Store, run: Run, drop: Drop): Promise<void> {
+/** Of a run that failed before it began, the bundle is kept to look at. */
+async function keepRejected(store: Store, run: Run, drop: Drop): Promise<void> {
   const dropName = drop.key.slice(prefix.drops.length);
   const copied = await store.findInfo(run.bundle.key);
   if (copied) await store.copy(copied, key.rejected(run.id, dropName));
-  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
+}
+
+/** Told at once: there is nothing to look at. A crash before this leaves it to the next look. */
+async function close(store: Store, run: Run): Promise<void> {
   await writeStatus(store, run);
+  await store.remove(key.open(run.id));
 }
 
 async function writeStatus(store: Store, run: Run): Promise<void> {

@@ -27,7 +27,7 @@ export async function readOpenRuns(store: Store): Promise<OpenRuns> {
     const read = await Promise.all(batch.map((id) => readRun(store, id)));
     read.forEach((each, index) => {
       if (each === "unreadable") unreadable.push(batch[index] ?? "");
-      // A marker without a record: intake has not come that far, or the record was removed by hand.
+      // A marker without a record: intake has not come that far, or never will.
       else if (each) saved.push(each);
     });
   }
@@ -43,10 +43,14 @@ export async function readRun(
   return document.type === "absent" ? undefined : "unreadable";
 }
 
-/** Creates the record and marks the run open. Throws `conflict` when there is a record of this id. */
+/**
+ * Marks the run open and creates the record. Throws `conflict` when there is a record of this id. The marker
+ * is first: a record without one would never be looked at again, once a crash came between them and its drop
+ * was overwritten. A marker without a record is harmless, and swept.
+ */
 export async function createRun(store: Store, run: Run): Promise<void> {
-  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
   await markOpen(store, run.id);
+  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
 }
 
 /** Marking twice is harmless: a marker of a finished run is taken away again by the next look. */

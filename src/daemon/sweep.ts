@@ -5,7 +5,7 @@
  */
 
 import { type Launch, launchSchema } from "../core/launches.ts";
-import { key } from "../core/layout.ts";
+import { key, prefix } from "../core/layout.ts";
 import { type Instance, isAlive } from "../core/observation.ts";
 import { isFinished } from "../core/states.ts";
 import type { Log } from "../log.ts";
@@ -20,6 +20,9 @@ export const ABSENT_LAUNCH_MS = 5 * 60_000;
 /** More orphans than this at once look like our own mistake: hold, and ask. */
 export const ORPHANS_MAX = 5;
 
+/** Far longer than an intake takes from the marker to the record. */
+const BARE_MARKER_MS = 60 * 60_000;
+
 export type Sweeper = {
   readonly cloud: Cloud;
   readonly store: Store;
@@ -33,6 +36,7 @@ export type Sweeper = {
 export async function sweep(sweeper: Sweeper): Promise<void> {
   await sweepInstances(sweeper);
   await sweepInbox(sweeper);
+  await sweepMarkers(sweeper);
 }
 
 async function sweepInstances(sweeper: Sweeper): Promise<void> {
@@ -116,6 +120,17 @@ async function sweepInbox({ store, log }: Sweeper): Promise<void> {
   for (const run of inbox.cancels.keys()) {
     // A cancel of a run not yet taken in is kept for it.
     if (await isOver(store, run)) await store.remove(key.cancel(run));
+  }
+}
+
+/** An intake that died before it wrote the record leaves a marker; if its drop was overwritten, for ever. */
+async function sweepMarkers({ store, clock, log }: Sweeper): Promise<void> {
+  for (const marker of await store.list(prefix.open)) {
+    if (clock.now() - marker.modifiedAt < BARE_MARKER_MS) continue;
+    const run = marker.key.slice(prefix.open.length);
+    if ((await readRun(store, run)) !== undefined) continue;
+    await store.remove(marker.key, { ifEtag: marker.etag });
+    log.warn("marker without a record removed", { run });
   }
 }
 

@@ -1,106 +1,167 @@
-/** One life of the daemon: every call of its takes time, may fail, may be the last, and does nothing once it is dead. */
-import { restsOffer } from "../../src/core/capacity.ts";
+/** One life of the daemon, from its start to its death: the production daemon on ports that take time, fail, and may be the last it calls. */
+
 import type { Limits } from "../../src/core/limits.ts";
-import { runSchema } from "../../src/core/run.ts";
-import { createActor } from "../../src/daemon/acts.ts";
-import { type CapacityBook, openCapacityBook } from "../../src/daemon/capacity-book.ts";
-import { createStatusWriter } from "../../src/daemon/status.ts";
-import type { Sweeper } from "../../src/daemon/sweep.ts";
-import type { Planner } from "../../src/daemon/tick.ts";
-import { CloudError } from "../../src/errors.ts";
-import type { Cloud, Store } from "../../src/ports.ts";
+import { runDaemon } from "../../src/daemon/daemon.ts";
+import { CloudError, isCloudError } from "../../src/errors.ts";
+import type { Clock } from "../../src/ports.ts";
 import { makeSettings } from "../support/make.ts";
-import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
-export class Crash extends Error {}
-
 export type Life = {
-  readonly planner: Planner;
-  readonly sweeper: Sweeper;
-  readonly capacity: CapacityBook;
-  /** What broke the rules, in acts that nobody awaits. */
-  readonly bugs: unknown[];
+  readonly name: string;
+  /** Asks it to end well, as systemd does. */
+  readonly stop: () => void;
+  /** Resolves when it has died, or ended. */
+  readonly ended: Promise<void>;
 };
 
-export async function beginLife(world: World, random: Random, limits: Limits): Promise<Life> {
-  const fate = { isDead: false };
-  const store = frail<Store>(world.bucket, world, { random, fate });
-  const cloud = frail<Cloud>(world, world, { random, fate });
-  const bugs: unknown[] = [];
-  const quiet = () => {};
-  // Whatever is logged as an error is one here, but for the alarm that asks an operator to look.
-  const fail = (message: string, fields = {}) => {
-    if (message !== "orphans held") bugs.push(new Error(JSON.stringify({ message, ...fields })));
-  };
-  const log = { debug: quiet, info: quiet, warn: quiet, error: fail };
-  const clock = { now: world.now, sleep: async () => {} };
-  const capacity = await openCapacityBook(world.bucket);
-  const actor = createActor({
-    cloud,
-    store,
-    clock,
-    log,
-    mayAct: () => true,
-    onNews: () => {},
-    onBug: (error) => {
-      if (!(error instanceof Crash)) bugs.push(error);
-    },
-    onRefusal: (launch, answer) => {
-      if (restsOffer(answer)) capacity.rest(launch.input, answer);
-    },
+export type LifeOptions = {
+  readonly name: string;
+  readonly limits: Limits;
+  /** Dies at this call of its life, counted from 1; before the world has done it, or after. */
+  readonly dieAt?: { readonly call: number; readonly isAfter: boolean };
+  /** Whether a lease's holder is known to be dead: only of daemons of the same host. */
+  readonly isDead: (name: string) => boolean;
+};
+
+type Fate = {
+  isDead: boolean;
+  calls: number;
+  pausedUntil: number;
+  skewMs: number;
+  die: () => void;
+};
+
+/** What is said as an error without being one: an operator is asked to look. */
+const ALARMS = ["orphans held", "record unreadable"];
+const SCRIPT = { script: "#!/bin/bash\n", sha256: "0".repeat(64) };
+const PACE = { pollMs: 30_000, sweepMs: 60_000 };
+
+export function beginLife(world: World, options: LifeOptions): Life {
+  const { timeline, random } = world;
+  const { name, limits } = options;
+  const stop = new AbortController();
+  let tellDeath = (): void => {};
+  const death = new Promise<void>((resolve) => {
+    tellDeath = resolve;
   });
-  const planner: Planner = {
-    cloud,
-    store,
-    clock,
-    log,
-    limits,
-    settings: makeSettings(),
-    actor,
-    status: createStatusWriter(store),
-    capacity: capacity.current,
-    newToken: () => `t${random.between(0, 2 ** 31)}${random.between(0, 2 ** 31)}`,
-    told: new Set(),
-    mayPlan: () => true,
+  const fate: Fate = {
+    isDead: false,
+    calls: 0,
+    pausedUntil: 0,
+    skewMs: 0,
+    die: () => {
+      fate.isDead = true;
+      world.note(`${name} died`);
+      tellDeath();
+    },
   };
-  const sweeper = { cloud, store, clock, log, installation: "inst", missingLaunches: new Map() };
-  return { planner, sweeper, capacity, bugs };
+  const port = <Port extends object>(target: Port): Port => frail(target, world, fate, options);
+  const quiet = () => {};
+  const error = (message: string, fields = {}) => {
+    if (!ALARMS.includes(message))
+      world.bugs.push(new Error(JSON.stringify({ message, ...fields })));
+  };
+  const clock: Clock = {
+    now: () => timeline.now() + fate.skewMs,
+    sleep: async (ms, signal) => {
+      await timeline.sleep(ms, signal);
+      await awake(world, fate);
+    },
+  };
+  world.note(`${name} began`);
+  const whole = runDaemon(
+    {
+      ...PACE,
+      cloud: port(world),
+      store: port(world.bucket),
+      events: port(world.mailbox),
+      clock,
+      log: { debug: quiet, info: quiet, warn: quiet, error },
+      limits,
+      settings: makeSettings(),
+      script: SCRIPT,
+      holder: { holder: name, host: name, pid: 1 },
+      isDead: ({ holder }) => options.isDead(holder),
+      newToken: () => `t${random.between(0, 2 ** 31)}${random.between(0, 2 ** 31)}`,
+      onReady: quiet,
+    },
+    stop.signal,
+  ).catch((reason: unknown) => {
+    // AWS did not answer at its start: systemd starts it again.
+    if (!isCloudError(reason)) world.bugs.push(reason);
+  });
+  return { name, stop: () => stop.abort(), ended: Promise.race([death, whole]) };
 }
 
-/** The same port, with the faults of the world. A lost reply is of a call that was carried out. */
+/** The same port, with the faults of the world. Once dead, no call does anything, and none comes back. */
 function frail<Port extends object>(
   port: Port,
   world: World,
-  { random, fate }: { random: Random; fate: { isDead: boolean } },
+  fate: Fate,
+  { name, dieAt }: LifeOptions,
 ): Port {
-  const call = async (method: () => Promise<unknown>): Promise<unknown> => {
-    await Promise.resolve();
-    if (fate.isDead) throw new Crash("dead");
-    world.advance(random.between(0, 400));
-    fate.isDead = random.chance(world.faults.crash);
-    if (fate.isDead) throw new Crash("the daemon died");
-    if (random.chance(world.faults.unavailable)) throw new CloudError("unavailable", "503");
+  const { random, timeline } = world;
+
+  async function call(method: () => Promise<unknown>, mayRace: boolean): Promise<unknown> {
+    await timeline.sleep(random.between(5, 400));
+    await awake(world, fate);
+    fate.calls += 1;
+    world.calls += 1;
+    const isLast = dieAt ? dieAt.call === fate.calls : random.chance(world.faults.crash);
+    const isAfter = dieAt ? dieAt.isAfter : random.chance(0.5);
+    if (isLast && !isAfter) await die();
+    refuse(mayRace);
     const result = await method();
-    if (random.chance(world.faults.lostReply)) {
-      throw new CloudError("unavailable", "the reply was lost");
-    }
+    if (isLast) await die();
+    stumble();
+    await awake(world, fate);
+    const isLost = random.chance(world.faults.lostReply);
+    if (isLost) throw new CloudError("unavailable", "the reply was lost");
     return result;
-  };
+  }
+
+  /** Nothing is done. */
+  function refuse(mayRace: boolean): void {
+    if (random.chance(world.faults.unavailable)) throw new CloudError("unavailable", "503");
+    if (mayRace && random.chance(world.faults.race)) throw new CloudError("conflict", "409");
+  }
+
+  /** What befalls the daemon's own host. */
+  function stumble(): void {
+    if (random.chance(world.faults.pause)) pause();
+    if (random.chance(world.faults.clockJump)) jump();
+  }
+
+  function die(): Promise<never> {
+    fate.die();
+    return never();
+  }
+  function pause(): void {
+    fate.pausedUntil = timeline.now() + random.between(10_000, 600_000);
+    world.note(`${name} stands still`);
+  }
+  function jump(): void {
+    fate.skewMs = random.between(-600_000, 600_000);
+    world.note(`${name} has its clock off by ${Math.round(fate.skewMs / 1000)} s`);
+  }
+
   return new Proxy(port, {
-    get(target, name) {
-      const method = Reflect.get(target, name) as (...args: unknown[]) => Promise<unknown>;
-      return (...args: unknown[]) =>
-        call(async () => {
-          const result = await method.apply(target, args);
-          if (name === "put") checkPut(world, args);
-          return result;
-        });
+    get(target, property) {
+      const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
+      return (...args: unknown[]) => call(() => method.apply(target, args), isConditional(args));
     },
   });
 }
 
-function checkPut(world: World, [key, body]: readonly unknown[]): void {
-  if (!String(key).startsWith("records/")) return;
-  world.checkRecord(runSchema.parse(JSON.parse(String(body))));
+const isConditional = ([, , options]: readonly unknown[]): boolean =>
+  typeof options === "object" && options !== null && "condition" in options;
+
+async function awake(world: World, fate: Fate): Promise<void> {
+  while (fate.pausedUntil > world.timeline.now()) {
+    await world.timeline.sleep(fate.pausedUntil - world.timeline.now());
+  }
+  if (fate.isDead) await never();
 }
+
+const never = (): Promise<never> => new Promise(() => {});

@@ -7,11 +7,7 @@ export type Mutant = {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** Which test has to catch it; the storm where nothing is said. */
-  readonly test?: string;
 };
-
-const RETENTION = "retention takes away nothing";
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -107,46 +103,128 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "  if (attempt.goneAt !== undefined && !attempt.outcome) return attempt;",
   },
   {
-    name: "retention that does not look again after its mark",
-    file: "src/daemon/prune.ts",
-    find: "await readReferences(pruner.store, pruner.clock);",
-    replace: "{ keptBy: new Map(), unreadable: [] };",
-    test: RETENTION,
+    name: "a launch sent otherwise than it was frozen",
+    file: "src/daemon/launching.ts",
+    find: "const instanceIds = await cloud.launch(frozen);",
+    replace: "const instanceIds = await cloud.launch({ ...frozen, createdAt: clock.now() });",
   },
   {
-    name: "a tag that does not look for a mark",
-    file: "src/daemon/tags.ts",
-    find: `  if (await keepRun(store, run, clock)) return { type: "done", before };`,
-    replace: `  if (run) return { type: "done", before };`,
-    test: RETENTION,
+    name: "a record cached in the sweep",
+    file: "src/daemon/sweep.ts",
+    find: "const saved = await readRun(sweeper.store, member.run);",
+    replace: `const cache = (sweeper.missingLaunches.cache ??= new Map());
+  if (!cache.has(member.run)) cache.set(member.run, await readRun(sweeper.store, member.run));
+  const saved = cache.get(member.run);`,
   },
   {
-    name: "a condemned run taken for kept",
-    file: "src/daemon/retention.ts",
-    find: `    if (mark.content.stage === "kept") return true;`,
-    replace: `    if (mark.content.stage !== "pruning") return true;`,
-    test: RETENTION,
-  },
-  {
-    name: "a point of no return that is passed whoever was first",
-    file: "src/daemon/prune.ts",
-    find: "    if (moved === undefined) return false;",
-    replace: "",
-    test: RETENTION,
-  },
-  {
-    name: "inputs of a drop that nothing holds until its record stands",
+    name: "a drop deleted before its record is there",
     file: "src/daemon/intake.ts",
-    find: "  await pin(store, run, sources);",
-    replace: "",
-    test: RETENTION,
+    find: "  const run = await makeRun(",
+    replace: "  await removeDrop(store, drop);\n  const run = await makeRun(",
   },
   {
-    name: "a pin taken away before the record stands",
+    name: "a machine lost before EC2 has answered",
+    file: "src/core/settle.ts",
+    find: "  if (!next.answer) return next;",
+    replace: "",
+  },
+  {
+    name: "a new token while nobody knows what became of the last",
+    file: "src/daemon/launching.ts",
+    find: `kind !== "quota" && kind !== "refused"`,
+    replace: `kind !== "quota" && kind !== "refused" && kind !== "unavailable"`,
+  },
+  {
+    name: "a ceiling counted from attempts alone",
+    file: "src/core/limits.ts",
+    find: "left.instances - strays.length",
+    replace: "left.instances",
+  },
+  {
+    name: "an orphan by an unreadable record",
+    file: "src/daemon/sweep.ts",
+    find: `  if (saved === "unreadable") return false;`,
+    replace: `  if (saved === "unreadable") return true;`,
+  },
+  {
+    name: "a partial set used as input",
+    file: "src/core/launches.ts",
+    find: `each.job === job && each.outcome?.type === "succeeded"`,
+    replace: `each.job === job && each.outcome?.type !== undefined`,
+  },
+  {
+    name: "a lease that nobody heeds",
+    file: "src/daemon/lease.ts",
+    find: "    return at - watched.since > LEASE_MS;",
+    replace: "    return true;",
+  },
+  {
+    name: "a dead daemon's lease that never lapses",
+    file: "src/daemon/lease.ts",
+    find: "    return at - watched.since > LEASE_MS;",
+    replace: "    return false;",
+  },
+  {
+    name: "a record saved over another's",
+    file: "src/daemon/records.ts",
+    find: "{ condition: { ifEtag: etag } }",
+    replace: "{}",
+  },
+  {
+    name: "a record without its marker",
+    file: "src/daemon/records.ts",
+    find: `  await markOpen(store, run.id);
+  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });`,
+    replace: `  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
+  await markOpen(store, run.id);`,
+  },
+  {
+    name: "a drop taken in twice because its record is unreadable",
     file: "src/daemon/intake.ts",
-    find: "  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });",
-    replace: `  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });
-  await unpin(store, id);`,
-    test: RETENTION,
+    find: `    if (saved === "unreadable") {`,
+    replace: `    if (saved === "unreadable") continue;
+    if (saved === "unreadable") {`,
+  },
+  {
+    name: "a run closed while a machine of it lives",
+    file: "src/core/states.ts",
+    find: "  if (run.attempts.some(isLiving)) return false;",
+    replace: "",
+  },
+  {
+    name: "an inbox swept of runs that go on",
+    file: "src/daemon/sweep.ts",
+    find: `saved !== "unreadable" && isFinished(saved.run)`,
+    replace: `saved !== "unreadable"`,
+  },
+  {
+    name: "a failure retried unasked",
+    file: "src/core/states.ts",
+    find: `count("failed") <= job.resources.retry.failed`,
+    replace: `count("failed") <= job.resources.retry.failed + 1`,
+  },
+  {
+    name: "a machine gone because one listing left it out",
+    file: "src/core/settle.ts",
+    find: "  const isAbsent = attempt.missingSince !== undefined && look.at - attempt.missingSince > ABSENT_MS;",
+    replace: "  const isAbsent = attempt.missingSince !== undefined;",
+  },
+  {
+    name: "a machine that shuts down taken for gone",
+    file: "src/core/observation.ts",
+    find: `instance.state !== "terminated"`,
+    replace: `instance.state !== "terminated" && instance.state !== "shutting-down"`,
+  },
+  {
+    name: "drops that only an event can find",
+    file: "src/daemon/turns.ts",
+    find: "    intakes.take(drops.map((drop) => drop.key));",
+    replace: "",
+  },
+  {
+    name: "an answer remembered over a lease that was lost",
+    file: "src/daemon/turns.ts",
+    find: "      actor.forget();",
+    replace: "",
   },
 ];

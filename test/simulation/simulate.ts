@@ -1,20 +1,17 @@
 /**
- * Whole runs against an imagined AWS, each from a seed: first a storm in which everything goes wrong,
- * with what must never happen checked as it happens; then calm, in which every run must end.
+ * Whole installations against an imagined AWS, each from a seed: first a storm in which everything goes
+ * wrong, with what must never happen checked as it happens; then calm, in which every run must end.
  */
 import assert from "node:assert/strict";
 import { key, prefix } from "../../src/core/layout.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
-import { isLiving, type Run } from "../../src/core/run.ts";
-import { isFinished, jobStates, runState } from "../../src/core/states.ts";
-import { createRun } from "../../src/daemon/records.ts";
-import { sweep } from "../../src/daemon/sweep.ts";
-import { tick } from "../../src/daemon/tick.ts";
-import { CloudError } from "../../src/errors.ts";
-import { HOUR, MINUTE, makeJob, makeResources, makeRun } from "../support/make.ts";
-import { beginLife, Crash, type Life } from "./life.ts";
+import { isFinished, runState } from "../../src/core/states.ts";
+import { HOUR, MINUTE } from "../support/make.ts";
+import { BROKEN_BUNDLES, BUNDLES } from "./bundles.ts";
+import { CALM, type Faults, STORM } from "./faults.ts";
+import { beginLife, type Life, type LifeOptions } from "./life.ts";
 import { Random } from "./random.ts";
-import { CALM, STORM, World } from "./world.ts";
+import { World } from "./world.ts";
 
 const LIMITS: Limits = {
   ...DEFAULT_LIMITS,
@@ -22,117 +19,201 @@ const LIMITS: Limits = {
   hourlyUsdMax: 0.6,
   maxWaitMs: 6 * HOUR,
 };
-const TICK_MS = 10_000;
-const STORM_TICKS = 300;
-const CALM_TICKS_MAX = 1_500;
-const SWEEP_EVERY_TICKS = 10;
+const STORM_MS = 30 * MINUTE;
+const CALM_MS_MAX = 24 * HOUR;
+
+export type Story = {
+  readonly seed: number;
+  readonly faults?: Faults;
+  /** The first daemon dies at this call, and others by the faults alone. */
+  readonly dieAt?: LifeOptions["dieAt"];
+};
 
 /** Throws with the seed in its message when a rule is broken; returns the world at its end. */
-export async function simulate(seed: number): Promise<World> {
-  const random = new Random(seed);
-  const world = new World(random, STORM);
+export async function simulate(story: Story): Promise<World> {
+  const random = new Random(story.seed);
+  const world = new World(random, story.faults ?? STORM);
+  const { stackTraceLimit } = Error;
+  // A storm throws a lot, and stacks are what costs most of that.
+  Error.stackTraceLimit = 0;
   try {
-    await play(world, random);
+    await play(world, story);
   } catch (error) {
-    const story = world.story.slice(-40).join("\n");
-    throw new Error(`seed ${seed}: ${(error as Error).message}\n${story}`, { cause: error });
+    const lines = world.story.slice(-400).join("\n");
+    throw new Error(`seed ${story.seed}: ${(error as Error).message}\n${lines}`, { cause: error });
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
   return world;
 }
 
-async function play(world: World, random: Random): Promise<void> {
-  await world.bucket.put(key.errand, JSON.stringify({ format: 1, installation: "inst" }));
-  const ids = ["a", "b", "c"].slice(0, random.between(1, 3)).map((each) => each.repeat(6));
-  for (const id of ids) await createRun(world.bucket, randomRun(`20261123-211530-${id}`, random));
+async function play(world: World, { dieAt }: Story): Promise<void> {
+  const { random, timeline, bucket, watch } = world;
+  watch.limits = LIMITS;
+  bucket.write(key.errand, JSON.stringify({ format: 1, installation: "inst" }));
+  const users = new Users(world);
+  users.come();
+  const host = new Host(world, dieAt);
+  host.keep();
+  if (random.chance(world.faults.rival)) host.keep();
 
-  let life = await beginLife(world, random, LIMITS);
-  for (let count = 0; count < STORM_TICKS + CALM_TICKS_MAX; count++) {
-    if (count === STORM_TICKS) world.faults = CALM;
-    await maybeCancel(world, random, count);
-    world.advance(random.between(0, 2 * TICK_MS));
-    const isAlive = await turn(life, { random, mustSweep: count % SWEEP_EVERY_TICKS === 0 });
-    checkWorld(world, life);
-    if (!isAlive) life = await beginLife(world, random, LIMITS);
-    if (isOver(world)) return checkEnd(world);
+  const startMs = timeline.now();
+  const isOver = () => {
+    if (world.bugs.length > 0) throw world.bugs[0];
+    return users.isDone && isQuiet(world);
+  };
+  timeline.at(startMs + STORM_MS, () => {
+    world.faults = CALM;
+  });
+  const isEnded = await timeline.runUntil(startMs + STORM_MS + CALM_MS_MAX, isOver);
+  assert(isEnded, `not over after ${CALM_MS_MAX / HOUR} calm hours: ${whatIsLeft(world)}`);
+  watch.checkDrops(users.dropped);
+  checkStatus(world);
+}
+
+/** What users do: drops, good, broken, and overwritten; cancels at any moment. And what befalls the bucket. */
+class Users {
+  readonly #world: World;
+  readonly dropped: { key: string; etag: string }[] = [];
+  #pending = 0;
+
+  constructor(world: World) {
+    this.#world = world;
   }
-  throw new Error(`not over after ${CALM_TICKS_MAX} calm ticks`);
-}
 
-async function maybeCancel(world: World, random: Random, count: number): Promise<void> {
-  const [first] = world.runs();
-  if (!first || count >= STORM_TICKS || !random.chance(0.003)) return;
-  const body = { format: 1, now: random.chance(0.3), at: world.now() };
-  await world.bucket.put(key.cancel(first.id), JSON.stringify(body));
-}
-
-/** False when the daemon died in it. What it began may still be under way when the next turn begins. */
-async function turn(
-  life: Life,
-  { random, mustSweep }: { random: Random; mustSweep: boolean },
-): Promise<boolean> {
-  try {
-    await tick(life.planner);
-    await life.capacity.save();
-    if (random.chance(0.8)) await life.planner.actor.onIdle();
-    if (mustSweep) await sweep(life.sweeper);
-  } catch (error) {
-    if (error instanceof Crash) return false;
-    if (!(error instanceof CloudError)) throw error;
+  get isDone(): boolean {
+    return this.#pending === 0;
   }
-  return true;
-}
 
-/** What must hold after every turn, whatever goes wrong. */
-function checkWorld(world: World, life: Life): void {
-  if (life.bugs.length > 0) throw life.bugs[0];
-  const runs = world.runs();
-  const living = runs.flatMap((run) => run.attempts.filter(isLiving));
-  const hourlyUsd = living.reduce((sum, attempt) => sum + attempt.offer.hourlyUsd, 0);
-  assert(living.length <= LIMITS.instancesMax, `${living.length} attempts live at once`);
-  assert(hourlyUsd <= LIMITS.hourlyUsdMax + 1e-9, `$${hourlyUsd} an hour`);
-  for (const run of runs) checkRun(run);
-}
+  come(): void {
+    const { random, faults } = this.#world;
+    const count = random.between(1, 3);
+    for (let number = 0; number < count; number++) {
+      this.#later(random.between(0, 10 * MINUTE), () => this.#drop(number));
+    }
+    if (random.chance(faults.cancel))
+      this.#later(random.between(0, STORM_MS), () => this.#cancel());
+    if (random.chance(faults.damage))
+      this.#later(random.between(0, STORM_MS), () => this.#damage());
+  }
 
-function checkRun(run: Run): void {
-  const states = jobStates(run);
-  for (const job of run.jobs) {
-    const tries = run.attempts.filter((attempt) => attempt.job === job.name);
-    assert(tries.filter(isLiving).length <= 1, `${job.name} has two living attempts`);
-    assert(tries.length <= 6, `${job.name} was tried ${tries.length} times`);
-    const unmet = job.needs.filter((need) => states.get(need) !== "succeeded");
-    assert(tries.length === 0 || unmet.length === 0, `${job.name} began before ${unmet}`);
+  #later(ms: number, act: () => void): void {
+    const { timeline } = this.#world;
+    this.#pending += 1;
+    timeline.at(timeline.now() + ms, () => {
+      this.#pending -= 1;
+      act();
+    });
+  }
+
+  #drop(number: number): void {
+    const { random, faults } = this.#world;
+    const isBroken = random.chance(faults.brokenDrop);
+    const name = random.chance(0.5)
+      ? `20261123-211530-${"abc".charAt(number).repeat(6)}`
+      : `mine-${number}`;
+    const dropKey = `drops/${name}.zip`;
+    this.#put(dropKey, pick(isBroken ? BROKEN_BUNDLES : BUNDLES, random));
+    if (random.chance(faults.overwrittenDrop)) {
+      this.#later(random.between(0, 60_000), () => this.#put(dropKey, pick(BUNDLES, random)));
+    }
+  }
+
+  #put(dropKey: string, body: Uint8Array): void {
+    const { bucket } = this.#world;
+    // What lies there still was overwritten before it was taken in: nobody will ever see it.
+    const current = this.dropped.findIndex((each) => each.key === dropKey);
+    if (current >= 0 && bucket.read(dropKey) !== undefined) this.dropped.splice(current, 1);
+    const etag = bucket.write(dropKey, body);
+    this.dropped.push({ key: dropKey, etag });
+    this.#world.note(`dropped ${dropKey}`);
+  }
+
+  #cancel(): void {
+    const { random, bucket, watch, timeline } = this.#world;
+    const run = pick(watch.runs(), random);
+    if (!run) return;
+    const body = { format: 1, now: random.chance(0.3), at: timeline.now() };
+    bucket.write(key.cancel(run.id), JSON.stringify(body));
+    this.#world.note(`cancel of ${run.id}${body.now ? " now" : ""}`);
+  }
+
+  #damage(): void {
+    const { random, bucket, watch } = this.#world;
+    const run = pick(watch.runs(), random);
+    if (!run) return;
+    bucket.damage(key.record(run.id));
+    this.#world.note(`the record of ${run.id} cannot be read`);
+    this.#later(random.between(MINUTE, 15 * MINUTE), () => bucket.mend(key.record(run.id)));
   }
 }
 
-const isOver = (world: World): boolean =>
-  world.runs().every(isFinished) &&
-  world.living().length === 0 &&
-  [prefix.open, prefix.reports, prefix.cancels].every(
-    (each) => world.bucket.keys(each).length === 0,
-  );
+function pick<T>(list: readonly T[], random: Random): T {
+  return list[random.between(0, Math.max(0, list.length - 1))] as T;
+}
 
-function checkEnd(world: World): void {
-  for (const run of world.runs()) {
+/** Starts daemons, and starts the next when one has died. */
+class Host {
+  readonly #world: World;
+  readonly #dead = new Set<string>();
+  #dieAt: LifeOptions["dieAt"];
+  #count = 0;
+
+  constructor(world: World, dieAt: LifeOptions["dieAt"]) {
+    this.#world = world;
+    this.#dieAt = dieAt;
+  }
+
+  keep(): void {
+    this.#keepAlive().catch((error: unknown) => this.#world.bugs.push(error));
+  }
+
+  async #keepAlive(): Promise<void> {
+    const { random, timeline } = this.#world;
+    for (;;) {
+      const life = this.#begin();
+      const isStopped = random.chance(this.#world.faults.stop);
+      if (isStopped) timeline.at(timeline.now() + random.between(MINUTE, 20 * MINUTE), life.stop);
+      await life.ended;
+      this.#dead.add(life.name);
+      await timeline.sleep(random.between(0, 30_000));
+    }
+  }
+
+  #begin(): Life {
+    this.#count += 1;
+    const dieAt = this.#dieAt;
+    this.#dieAt = undefined;
+    const isSameHost = this.#world.random.chance(0.5);
+    return beginLife(this.#world, {
+      name: `daemon-${this.#count}`,
+      limits: LIMITS,
+      isDead: (name) => isSameHost && this.#dead.has(name),
+      ...(dieAt ? { dieAt } : {}),
+    });
+  }
+}
+
+const FOLDERS = [prefix.open, prefix.drops, "inbox/"];
+
+const isQuiet = (world: World): boolean =>
+  FOLDERS.every((folder) => world.bucket.count(folder) === 0) &&
+  world.watch.runs().every(isFinished) &&
+  world.living().length === 0;
+
+function whatIsLeft(world: World): string {
+  const keys = FOLDERS.flatMap((folder) => world.bucket.keys(folder));
+  const unfinished = world.watch
+    .runs()
+    .filter((run) => !isFinished(run))
+    .map((run) => `${run.id} is not finished`);
+  const machines = world.living().map((machine) => `${machine.id} ${machine.state}`);
+  return [...keys, ...machines, ...unfinished].join(", ");
+}
+
+function checkStatus(world: World): void {
+  for (const run of world.watch.runs()) {
     const status = JSON.parse(world.bucket.read(key.status(run.id)) ?? "{}") as { state?: string };
     assert.equal(status.state, runState(run), `the status of ${run.id} is not its last`);
   }
-}
-
-function randomRun(id: string, random: Random): Run {
-  const names = ["fetch", "train", "score", "report", "plot"].slice(0, random.between(1, 5));
-  const jobs = names.map((name, index) => {
-    const needs = names.slice(0, index).filter(() => random.chance(0.4));
-    return makeJob({
-      name,
-      workflow: name,
-      needs,
-      inputs: needs.map((job) => ({ type: "job", job })),
-      resources: makeResources({
-        cpu: random.between(1, 4),
-        maxDurationMs: 30 * MINUTE,
-        retry: { lost: 2, failed: random.between(0, 1) },
-      }),
-    });
-  });
-  return makeRun([], { id, name: id, jobs, createdAt: 1_000_000 });
 }

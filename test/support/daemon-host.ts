@@ -88,7 +88,6 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       clock,
       log: quietLog,
       limits,
-      retentionMs: undefined,
       settings: makeSettings({
         installation,
         bucket: local.bucket,

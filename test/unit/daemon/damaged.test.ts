@@ -2,12 +2,11 @@
 import { expect, test } from "vitest";
 import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
 import { createRun } from "../../../src/daemon/records.ts";
-import { sweep } from "../../../src/daemon/sweep.ts";
-import { tick } from "../../../src/daemon/tick.ts";
+import { CALM } from "../../simulation/faults.ts";
 import { beginLife } from "../../simulation/life.ts";
 import { Random } from "../../simulation/random.ts";
-import { CALM, World } from "../../simulation/world.ts";
-import { makeRun } from "../../support/make.ts";
+import { World } from "../../simulation/world.ts";
+import { MINUTE, makeRun } from "../../support/make.ts";
 
 const OTHER = "20261123-211530-bbbbbb";
 
@@ -21,17 +20,15 @@ test.each([
   ["a tag", "tags/train/latest.json"],
 ])("%s", async (_what, key) => {
   for (const damage of ["", "{", "null", '{"format": 2}', "x".repeat(2 * 1024 * 1024)]) {
-    const random = new Random(1);
-    const world = new World(random, CALM);
+    const world = new World(new Random(1), CALM);
     await createRun(world.bucket, makeRun());
     await world.bucket.put(`open/${OTHER}`, "");
     await world.bucket.put(key, damage);
-    const life = await beginLife(world, random, DEFAULT_LIMITS);
-    await tick(life.planner);
-    await sweep(life.sweeper);
-    await life.planner.actor.onIdle();
+    const life = beginLife(world, { name: "daemon", limits: DEFAULT_LIMITS, isDead: () => false });
+    await world.pass(5 * MINUTE);
+    life.stop();
     // What is logged as an error is for the operator to know; what is thrown is a bug.
-    const thrown = life.bugs.map(String).filter((bug) => !bug.startsWith('Error: {"message"'));
+    const thrown = world.bugs.map(String).filter((bug) => !bug.startsWith('Error: {"message"'));
     expect(thrown).toEqual([]);
     expect(world.machines.map(({ launch }) => launch.attempts[0]?.job)).toEqual(["train"]);
   }

@@ -1,0 +1,206 @@
+/** Machines that do what the runner does: claim, report, work, report, power off; or fail to, in every way we know. */
+import { type Launch, type Order, orderSchema } from "../../src/core/launches.ts";
+import { key } from "../../src/core/layout.ts";
+import type { Instance, InstanceState } from "../../src/core/observation.ts";
+import type { World } from "./world.ts";
+
+export type Machine = {
+  readonly id: string;
+  readonly launch: Launch;
+  readonly index: number;
+  readonly launchedAt: number;
+  /** Listings leave it out until then. */
+  readonly visibleAt: number;
+  /** Aborts when it is told to stop by its `.stop` object. */
+  readonly stop: AbortController;
+  /** Aborts when it stops running, for whatever reason. */
+  readonly off: AbortController;
+  state: InstanceState;
+  stateReason: string;
+  order?: Order;
+  /** From when on it cannot reach S3. */
+  offlineAt: number;
+  /** Its last report is in the bucket, or has been. */
+  hasReported: boolean;
+};
+
+/** The machine powers off by itself when it has claimed no order by then. */
+const BOOT_CAP_MS = 15 * 60_000;
+const ORDER_LOOK_MS = 10_000;
+const STOP_LOOK_MS = 5_000;
+
+export function makeMachine(world: World, launch: Launch, index: number): Machine {
+  const { random, faults, timeline } = world;
+  const now = timeline.now();
+  const member = launch.attempts[index];
+  const id = `i-${world.machines.length + 1}`;
+  world.note(`${id} launched for ${member?.run}/${member?.job}/${member?.number}`);
+  return {
+    id,
+    launch,
+    index,
+    launchedAt: now,
+    visibleAt: now + random.between(0, faults.listingLagMs),
+    stop: new AbortController(),
+    off: new AbortController(),
+    state: "pending",
+    stateReason: "",
+    hasReported: false,
+    offlineAt: random.chance(faults.noNetwork)
+      ? now + random.between(0, 600_000)
+      : Number.POSITIVE_INFINITY,
+  };
+}
+
+/** From power-on to power-off. */
+export async function liveMachine(machine: Machine, world: World): Promise<void> {
+  const { random, faults, timeline } = world;
+  if (random.chance(faults.takenBack)) {
+    await sleep(machine, world, random.between(0, 10_000));
+    return endMachine(
+      machine,
+      world,
+      "Server.InternalError: Internal error on launch",
+      "taken back",
+    );
+  }
+  if (random.chance(faults.death)) {
+    timeline.at(timeline.now() + random.between(1_000, 600_000), () =>
+      endMachine(machine, world, "Server.InternalError", "died"),
+    );
+  }
+  await sleep(machine, world, random.between(1_000, faults.bootMs));
+  if (machine.state === "pending") machine.state = "running";
+  if (random.chance(faults.silentBoot)) await sleep(machine, world, BOOT_CAP_MS);
+  const order = isUp(machine) ? await claim(machine, world) : undefined;
+  if (order) await carryOut(machine, order, world);
+  endMachine(machine, world, "Client.InstanceInitiatedShutdown", "powered off");
+}
+
+/** Its order, once it has claimed it; undefined when it cannot, or must not, within the boot cap. */
+async function claim(machine: Machine, world: World): Promise<Order | undefined> {
+  const { token } = machine.launch;
+  const capAt = machine.launchedAt + BOOT_CAP_MS;
+  while (isUp(machine) && world.timeline.now() < capAt) {
+    const body = isOnline(machine, world)
+      ? world.bucket.read(key.order(token, machine.index))
+      : undefined;
+    if (body === undefined) {
+      await sleep(machine, world, ORDER_LOOK_MS);
+      continue;
+    }
+    const place = key.claim(token, machine.index);
+    if (world.bucket.read(place) !== undefined) {
+      world.note(`${machine.id} lost its claim`);
+      return undefined;
+    }
+    const order = orderSchema.parse(JSON.parse(body));
+    const content = { format: 1, by: "runner", instanceId: machine.id, at: world.timeline.now() };
+    world.bucket.write(place, JSON.stringify(content));
+    machine.order = order;
+    world.watch.workBegan(machine, order);
+    return order;
+  }
+  return undefined;
+}
+
+async function carryOut(machine: Machine, order: Order, world: World): Promise<void> {
+  const { random, faults, timeline } = world;
+  const { setupMs, runMs, uploadMs } = order.limits;
+  const mustEndAt = timeline.now() + setupMs + runMs + uploadMs;
+  const send = (stage: string, more: object) =>
+    report(machine, order, { world, mustEndAt }, stage, more);
+  await send("started", { bootMs: 1_000 });
+  const worksMs = random.chance(faults.hang)
+    ? Number.POSITIVE_INFINITY
+    : random.between(1_000, 600_000);
+  const exitCode = random.chance(faults.jobFailure) ? 1 : 0;
+  await sleep(machine, world, Math.min(worksMs, runMs), machine.stop.signal);
+  const { outcome, reason } = outcomeOf(machine, { exitCode, isLate: worksMs > runMs });
+  if (random.chance(0.5)) await send("ran", { exitCode });
+  if (isUp(machine)) {
+    const manifest = { format: 1, complete: outcome === "succeeded", artifacts: [], entries: [] };
+    world.bucket.write(`${order.prefix}manifest.json`, JSON.stringify(manifest));
+  }
+  if (random.chance(faults.noReport)) return;
+  const common = { outcome, reason, exitCode, phases: {}, artifacts: [], notes: [], logLines: 0 };
+  await send("finished", common);
+  if (random.chance(faults.reportTwice)) await send("finished", common);
+}
+
+function outcomeOf(machine: Machine, { exitCode, isLate }: { exitCode: number; isLate: boolean }) {
+  if (machine.stop.signal.aborted) return { outcome: "cancelled", reason: "cancelled" };
+  if (isLate) return { outcome: "timed-out", reason: "ran longer than max_duration" };
+  return exitCode === 0
+    ? { outcome: "succeeded", reason: "" }
+    : { outcome: "failed", reason: "exit code 1" };
+}
+
+/** A runner tries again until its deadline; without a network it gives up there. */
+async function report(
+  machine: Machine,
+  order: Order,
+  { world, mustEndAt }: { world: World; mustEndAt: number },
+  stage: string,
+  more: object,
+): Promise<void> {
+  const { random, faults, timeline } = world;
+  await sleep(machine, world, random.between(50, faults.reportMs));
+  if (!isOnline(machine, world)) await sleep(machine, world, mustEndAt - timeline.now());
+  if (!isUp(machine) || !isOnline(machine, world)) return;
+  const { token } = machine.launch;
+  const content = {
+    format: 1,
+    stage,
+    token,
+    index: machine.index,
+    run: order.run,
+    job: order.job.name,
+    attempt: order.attempt,
+    instanceId: machine.id,
+    at: timeline.now(),
+    ...more,
+  };
+  world.bucket.write(key.report(token, machine.index, stage), JSON.stringify(content));
+  if (stage === "finished") machine.hasReported = true;
+}
+
+/** The stop object has been written: the runner looks every few seconds. */
+export function tellStop(machine: Machine, world: World): void {
+  const { random, timeline } = world;
+  timeline.at(timeline.now() + random.between(0, STOP_LOOK_MS), () => machine.stop.abort());
+}
+
+export function endMachine(machine: Machine, world: World, stateReason: string, why: string): void {
+  if (!isUp(machine)) return;
+  machine.state = "shutting-down";
+  machine.stateReason = stateReason;
+  machine.off.abort();
+  world.note(`${machine.id} ${why}`);
+  const lastsMs = world.random.chance(0.5) ? world.random.between(0, world.faults.shutdownMs) : 0;
+  world.timeline.at(world.timeline.now() + lastsMs, () => {
+    machine.state = "terminated";
+    world.mailbox.post({ type: "instance", instanceId: machine.id });
+  });
+}
+
+export const isUp = ({ state }: Machine): boolean => state === "pending" || state === "running";
+
+const isOnline = (machine: Machine, world: World): boolean =>
+  world.timeline.now() < machine.offlineAt;
+
+function sleep(machine: Machine, world: World, ms: number, early?: AbortSignal): Promise<void> {
+  const signal = early ? AbortSignal.any([machine.off.signal, early]) : machine.off.signal;
+  return world.timeline.sleep(ms, signal);
+}
+
+export const instanceOf = (machine: Machine): Instance => ({
+  id: machine.id,
+  token: machine.launch.token,
+  index: machine.index,
+  state: machine.state,
+  instanceType: machine.launch.input.instanceType,
+  zone: machine.launch.input.zone,
+  launchedAt: machine.launchedAt,
+  stateReason: machine.stateReason,
+});

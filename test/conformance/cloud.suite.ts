@@ -1,11 +1,12 @@
 /** What every Cloud promises of launching, listing and terminating. */
 import { randomBytes } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { expect } from "vitest";
 import type { Launch } from "../../src/core/launches.ts";
 import type { Instance } from "../../src/core/observation.ts";
 import { type Catalog, chooseOffers, type Offer } from "../../src/core/offers.ts";
 import type { Cloud } from "../../src/ports.ts";
 import { makeResources } from "../support/make.ts";
+import { type Backend, type Check, conformance } from "./backend.ts";
 
 /** The installation whose instances the cloud lists. */
 export const INSTALLATION = "conformance";
@@ -17,11 +18,11 @@ export type CloudUnderTest = {
 };
 
 /** `makeWorld` is called for each test; all may share one account. */
-export function cloudConformance(name: string, makeWorld: () => Promise<CloudUnderTest>): void {
-  describe(`cloud: ${name}`, () => {
-    describeCatalog(makeWorld);
-    describeLaunching(makeWorld);
-    describeTerminating(makeWorld);
+export function cloudConformance(backend: Backend, makeWorld: () => Promise<CloudUnderTest>): void {
+  conformance("cloud", backend, (test) => {
+    describeCatalog(makeWorld, test);
+    describeLaunching(makeWorld, test);
+    describeTerminating(makeWorld, test);
   });
 }
 
@@ -98,7 +99,7 @@ async function kindOf(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-function describeCatalog(makeWorld: MakeWorld): void {
+function describeCatalog(makeWorld: MakeWorld, test: Check): void {
   test("the catalog offers a priced machine in a place, and an image for it", async () => {
     const { cloud } = await makeWorld();
     const catalog = await cloud.readCatalog();
@@ -112,7 +113,7 @@ function describeCatalog(makeWorld: MakeWorld): void {
   });
 }
 
-function describeLaunching(makeWorld: MakeWorld): void {
+function describeLaunching(makeWorld: MakeWorld, test: Check): void {
   test("a launch of three gives three ids in the order of their indexes, and they are listed with all we ask for", async () => {
     const world = await makeWorld();
     const launch = await makeLaunch(world.cloud, 3);
@@ -177,7 +178,7 @@ function describeLaunching(makeWorld: MakeWorld): void {
   });
 }
 
-function describeTerminating(makeWorld: MakeWorld): void {
+function describeTerminating(makeWorld: MakeWorld, test: Check): void {
   test("a terminated instance is listed as such, with the reason that EC2 gives", async () => {
     const world = await makeWorld();
     const launch = await makeLaunch(world.cloud);

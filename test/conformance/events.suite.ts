@@ -1,7 +1,8 @@
 /** What every Events promises: that a written object wakes whoever waits, until it is acknowledged. */
 import { randomUUID } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { expect } from "vitest";
 import type { Events, Message, Store } from "../../src/ports.ts";
+import { type Backend, type Check, conformance } from "./backend.ts";
 
 export type EventsUnderTest = {
   readonly events: Events;
@@ -12,19 +13,22 @@ export type EventsUnderTest = {
 const RECEIVES_MAX = 20;
 
 /** `makeWorld` is called for each test; all may share one queue. Unacknowledged messages should come again in seconds. */
-export function eventsConformance(name: string, makeWorld: () => Promise<EventsUnderTest>): void {
-  describe(`events: ${name}`, () => {
-    test.each(["plain", "a space", "a+plus", "a%20percent", "snow ☃", "a&b=c"])(
-      "a drop named %j wakes with its key",
-      async (dropName) => {
+export function eventsConformance(
+  backend: Backend,
+  makeWorld: () => Promise<EventsUnderTest>,
+): void {
+  conformance("events", backend, (test) => {
+    const names = ["plain", "a space", "a+plus", "a%20percent", "snow ☃", "a&b=c"];
+    for (const name of names) {
+      test(`a drop named ${JSON.stringify(name)} wakes with its key`, async () => {
         const { events, store } = await makeWorld();
-        const key = `drops/${randomUUID()}/${dropName}.tar.gz`;
+        const key = `drops/${randomUUID()}/${name}.tar.gz`;
         await store.put(key, "x");
         const message = await receiveOf(events, key);
         expect(message.wakes).toContainEqual({ type: "object", key });
         await events.acknowledge([message]);
-      },
-    );
+      });
+    }
 
     test("what is not acknowledged comes again, and what is does not", async () => {
       const { events, store } = await makeWorld();

@@ -45,14 +45,14 @@ const makeStore = async () => createStore(clients.s3, world.cloud.bucket, COPY_S
 /** Such an instance does nothing until it is terminated. */
 const IDLE_SCRIPT = "sleep 600\n:RUNNER\n";
 
-storeConformance("local cloud", makeStore);
+storeConformance({ name: "local cloud" }, makeStore);
 
-eventsConformance("local cloud", async () => ({
+eventsConformance({ name: "local cloud" }, async () => ({
   events: createEvents(clients.sqs, world.cloud.queueUrl),
   store: await makeStore(),
 }));
 
-cloudConformance("local cloud", async () => ({
+cloudConformance({ name: "local cloud" }, async () => ({
   cloud: createCloud(clients, {
     region: world.cloud.region,
     subnets: [],

@@ -7,9 +7,9 @@ import { storeConformance } from "./store.suite.ts";
 
 const makeWorld = () => new World(new Random(1), CALM);
 
-storeConformance("simulated world", async () => makeWorld().bucket);
+storeConformance({ name: "simulated world" }, async () => makeWorld().bucket);
 
-cloudConformance("simulated world", async () => {
+cloudConformance({ name: "simulated world" }, async () => {
   const world = makeWorld();
   return { cloud: world, pass: (ms) => world.pass(ms) };
 });

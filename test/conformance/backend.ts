@@ -15,6 +15,8 @@ export type Backend = {
   readonly name: string;
   /** Each is expected: when the promise is kept after all, the suite fails and the gap has to go from the list. */
   readonly gaps?: Gaps;
+  /** For whoever only wants to know the titles: nothing is declared to vitest then. */
+  readonly onTitle?: (title: string) => void;
 };
 
 /** Declares one promise of a suite. */
@@ -22,9 +24,13 @@ export type Check = (title: string, body: () => Promise<void>) => void;
 
 export function conformance(
   port: string,
-  { name, gaps = {} }: Backend,
+  { name, gaps = {}, onTitle }: Backend,
   declare: (check: Check) => void,
 ): void {
+  if (onTitle) {
+    declare((title) => onTitle(title));
+    return;
+  }
   describe(`${port}: ${name}`, () => {
     const titles = new Set<string>();
     declare((title, body) => {

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import type { Events, Message, Store } from "../../src/ports.ts";
-import { type Backend, type Check, conformance } from "./backend.ts";
+import { type Backend, conformance } from "./backend.ts";
 
 export type EventsUnderTest = {
   readonly events: Events;

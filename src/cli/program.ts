@@ -1,6 +1,7 @@
 /** The commands and their options. What a command does is loaded when it is called, so that help is quick. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { ArtifactOptions } from "./commands/artifacts.ts";
+import type { FaultOptions } from "./commands/local-faults.ts";
 import type { LogOptions } from "./commands/logs.ts";
 import type { PlanOptions } from "./commands/plan.ts";
 import type { CommonOptions } from "./commands/runs.ts";
@@ -177,6 +178,44 @@ function addDaemon(program: Command, output: Output, onExitCode: OnExitCode): vo
       // `local` has these options too, and takes those that stand before `env`.
       onExitCode(await localEnv(output, command.optsWithGlobals()));
     });
+  addFaults(local, output, onExitCode);
+}
+
+function addFaults(local: Command, output: Output, onExitCode: OnExitCode): void {
+  const faults = local
+    .command("faults")
+    .description("what the local cloud is to do wrong (docs/local-cloud.md)");
+  const sub = (usage: string, description: string): Command =>
+    faults
+      .command(usage)
+      .description(description)
+      .addOption(dataOption())
+      .option("--json", "print JSON");
+  const load = () => import("./commands/local-faults.ts");
+  // `local` has these options too, and takes those that stand before `faults`.
+  const given = (command: Command): FaultOptions & { replace?: boolean } =>
+    command.optsWithGlobals();
+  sub("list", "list the rules, and how often each has matched and fired").action(
+    async (_: object, command: Command) =>
+      onExitCode(await (await load()).listFaults(output, given(command))),
+  );
+  sub("add <fault> [fields...]", "add a rule; fields are NAME=VALUE").action(
+    async (fault: string, words: string[], _: object, command: Command) =>
+      onExitCode(await (await load()).addFault(output, { fault, words }, given(command))),
+  );
+  sub("load <file>", "add all rules of a YAML or JSON file, or none")
+    .option("--replace", "remove those that are there first")
+    .action(async (file: string, _: object, command: Command) =>
+      onExitCode(await (await load()).loadFaults(output, file, given(command))),
+    );
+  sub("remove <ids...>", "remove rules").action(
+    async (ids: string[], _: object, command: Command) =>
+      onExitCode(await (await load()).removeFaults(output, ids, given(command))),
+  );
+  sub("clear", "remove all rules: nothing goes wrong any more").action(
+    async (_: object, command: Command) =>
+      onExitCode(await (await load()).clearFaults(output, given(command))),
+  );
 }
 
 const serving = (command: Command): Command =>

@@ -1,5 +1,6 @@
 /** Filters and pages, as the Describe operations share them. */
 import { ApiError } from "./http.ts";
+import { matchesWildcard } from "./wildcards.ts";
 
 export type Filter = { readonly Name: string; readonly Value?: readonly string[] | undefined };
 
@@ -26,28 +27,7 @@ export function applyFilters<Item>(
   );
 }
 
-/** Matched by hand: a regular expression made of a caller's stars could take for ever. */
-function toPattern(pattern: string): (value: string) => boolean {
-  if (!/[*?]/.test(pattern)) return (value) => value === pattern;
-  return (value) => matchesWildcard(value, pattern);
-}
-
-function matchesWildcard(value: string, pattern: string): boolean {
-  let [at, position, star, mark] = [0, 0, -1, 0];
-  while (at < value.length) {
-    if (pattern[position] === "*") {
-      star = position++;
-      mark = at;
-    } else if (pattern[position] === "?" || pattern[position] === value[at]) {
-      at++;
-      position++;
-    } else if (star >= 0) {
-      position = star + 1;
-      at = ++mark;
-    } else return false;
-  }
-  return /^\**$/.test(pattern.slice(position));
-}
+const toPattern = (pattern: string) => (value: string) => matchesWildcard(value, pattern);
 
 export type PageRequest = {
   readonly MaxResults?: number | undefined;

@@ -1,8 +1,9 @@
-/** RunInstances: reads and checks the whole request, then launches all of its instances or none. */
+/** RunInstances: reads and checks the whole request, then launches as many instances as there is room for, or none. */
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";
 import { flag, integer, list, parseForm, text } from "./ec2-form.ts";
 import { type InstanceTypeData, zonesOf } from "./ec2-instance-types.ts";
+import type { LimitLaunch, WantedLaunch } from "./ec2-limits.ts";
 import {
   IMAGES,
   INSTANCE_PROFILE,
@@ -81,6 +82,7 @@ export type RunOptions = {
   readonly types: readonly InstanceTypeData[];
   readonly now: () => number;
   readonly listReservations: () => readonly Reservation[];
+  readonly limitLaunch: LimitLaunch;
   readonly launch: (reservation: Reservation) => Promise<void>;
 };
 
@@ -129,13 +131,14 @@ function repeatAnswer(earlier: Reservation, plan: Plan): Reservation {
 
 /** All of a reservation but what makes each instance its own. */
 type Plan = Omit<Reservation, "format" | "id" | "launchedAt" | "instances"> & {
-  readonly count: number;
+  readonly wanted: WantedLaunch;
   readonly tags: Readonly<Record<string, string>>;
   readonly subnet: Subnet;
 };
 
 async function launchNew(plan: Plan, options: RunOptions): Promise<Reservation> {
-  const { count, tags, subnet, ...settings } = plan;
+  const { wanted, tags, subnet, ...settings } = plan;
+  const count = options.limitLaunch(wanted);
   const reservation: Reservation = {
     ...settings,
     format: 1,
@@ -196,7 +199,13 @@ function planLaunch(input: Input, { types }: RunOptions): Plan {
       hasTags: input.MetadataOptions?.InstanceMetadataTags === "enabled",
     },
     autoRecovery: input.MaintenanceOptions?.AutoRecovery ?? "default",
-    count: input.MaxCount,
+    wanted: {
+      instanceType: type.name,
+      zone: network.subnet.zone,
+      vcpus: type.vcpus,
+      countMin: input.MinCount,
+      countMax: input.MaxCount,
+    },
     tags: readTags(input, "instance"),
   };
 }

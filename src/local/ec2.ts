@@ -2,8 +2,9 @@
  * EC2 of the local cloud: its Query protocol, and the operations that Errand uses.
  *
  * Instances really execute their user-data (machines.ts). What it does as AWS does: all-or-nothing launches, zonal client tokens,
- * launch indexes, state reasons, filters and pages, state-change events. Gaps: no capacity limits, quotas, throttling or listing
- * lag; one account, region, VPC, profile and security group; no ModifyX, StartInstances or StopInstances; no sandbox around a machine.
+ * launch indexes, state reasons, filters and pages, rates, state-change events; a lag of listing as `settings.ts` says, and limits of
+ * capacity and quota as rules of faults say. Gaps: one account, region, VPC, profile and security group; no ModifyX, StartInstances or
+ * StopInstances.
  * By design: a parameter that is not known is refused (501 UnknownParameter), an action, too (InvalidAction).
  */
 import { randomUUID } from "node:crypto";
@@ -24,21 +25,18 @@ import {
   renderState,
   stateEvent,
 } from "./ec2-instances.ts";
+import { createLaunchLimits, type LimitLaunch } from "./ec2-limits.ts";
 import { checkTags, createRunInstances, tagList } from "./ec2-run.ts";
 import { createEc2Throttle, type Ec2Throttle } from "./ec2-throttle.ts";
 import { items, renderEc2Answer, type Xml } from "./ec2-xml.ts";
+import type { Faults } from "./faults.ts";
 import { ApiError, type LocalResponse, readBody, type Service } from "./http.ts";
 import { createImds, IMDS_PREFIX, type ImdsRequest, type RoleCredentials } from "./imds.ts";
-import {
-  type Instances,
-  isForgotten,
-  type Log,
-  listInstances,
-  startInstances,
-} from "./instances.ts";
+import { type Instances, isForgotten, type Log, startInstances } from "./instances.ts";
 import {
   type Instance,
   type InstanceStore,
+  listInstances,
   openInstanceStore,
   type Placed,
 } from "./instances-store.ts";
@@ -58,6 +56,7 @@ export type Ec2Options = {
   readonly sendEvent: (body: string) => Promise<void>;
   readonly log: Log;
   readonly settings?: Settings;
+  readonly faults?: Faults;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 };
@@ -66,6 +65,10 @@ export type Ec2 = {
   readonly service: Service;
   /** For paths that begin with `/imds/`, which nobody signs. */
   readonly imds: { handle(request: ImdsRequest): Promise<LocalResponse> };
+  /** Rules of faults that have just been added may be about instances that live. */
+  planTroubles(ruleIds: readonly string[]): Promise<void>;
+  /** A rule of faults says that the instance has no network now. */
+  isCutOff(instanceId: string): boolean;
   /** Ends every machine. Requests must not come any more. */
   stop(): Promise<void>;
 };
@@ -88,6 +91,7 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
     store,
     machines,
     bootMs: settings.bootMs,
+    faults: options.faults,
     metadataEndpoint: ({ id, metadataSecret }) =>
       `${options.endpoint}${IMDS_PREFIX}${id}/${metadataSecret}`,
     onState: async ({ id, state }) => {
@@ -99,9 +103,18 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
   });
 
   const types = options.types.toSorted((left, right) => (left.name < right.name ? -1 : 1));
+  const vcpus = new Map(types.map((type) => [type.name, type.vcpus]));
+  const limitLaunch: LimitLaunch = options.faults
+    ? createLaunchLimits({
+        faults: options.faults,
+        listPlaced: () => listInstances(store),
+        vcpusOf: (name) => vcpus.get(name) ?? 0,
+        now,
+      })
+    : ({ countMax }) => countMax;
   return {
     service: createService(
-      createOperations({ types, store, machines, instances, settings, now }),
+      createOperations({ types, store, machines, instances, settings, limitLaunch, now }),
       settings.throttling ? createEc2Throttle(now) : () => {},
     ),
     imds: createImds({
@@ -110,6 +123,8 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
       issueCredentials: options.issueCredentials,
       now,
     }),
+    planTroubles: instances.planTroubles,
+    isCutOff: instances.isCutOff,
     stop: instances.stop,
   };
 }
@@ -120,6 +135,7 @@ type World = {
   readonly machines: Machines;
   readonly instances: Instances;
   readonly settings: Settings;
+  readonly limitLaunch: LimitLaunch;
   readonly now: () => number;
 };
 
@@ -132,6 +148,7 @@ function createOperations(world: World): Operations {
     types,
     now,
     listReservations: store.list,
+    limitLaunch: world.limitLaunch,
     launch: instances.launch,
   });
   return {
@@ -149,6 +166,13 @@ function createOperations(world: World): Operations {
             picked.map((each) => renderChange(each, store.find(each.instance.id))),
           ),
         };
+      };
+    },
+    RebootInstances: (form) => {
+      const picked = pickInstances(listPlaced(), parseForm(instanceIds, form).InstanceId);
+      return () => {
+        for (const { instance } of picked) instances.reboot(instance.id);
+        return { return: true };
       };
     },
     GetConsoleOutput: (form) => {

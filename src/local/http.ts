@@ -57,6 +57,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Thrown where the caller is to hear nothing: its connection is reset. */
+export class HangUp extends Error {
+  override readonly name = "HangUp";
+}
+
 /** For what AWS can do and the local cloud cannot: said aloud, with its name, never ignored. */
 export const notImplemented = (what: string): ApiError =>
   new ApiError(501, "NotImplemented", `the local cloud does not implement ${what}`);

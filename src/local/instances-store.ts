@@ -8,6 +8,27 @@ import { z } from "zod";
 
 const tagsSchema = z.record(z.string(), z.string());
 
+/** What a rule of faults has in store for an instance. */
+const troubleSchema = z.strictObject({
+  /** The rule's id. */
+  rule: z.string(),
+  fault: z.enum([
+    "launch-fails",
+    "silent-boot",
+    "instance-dies",
+    "instance-hangs",
+    "instance-reboots",
+    "network-loss",
+  ]),
+  /** Milliseconds since 1970, as `until`; without one it lasts. */
+  at: z.number(),
+  until: z.number().optional(),
+  /** As EC2 gives it for an instance that it ends. */
+  reason: z.string().optional(),
+  hasHappened: z.boolean(),
+});
+export type Trouble = Readonly<z.infer<typeof troubleSchema>>;
+
 const instanceSchema = z.strictObject({
   id: z.string(),
   /** AmiLaunchIndex. */
@@ -27,6 +48,7 @@ const instanceSchema = z.strictObject({
   bootId: z.string().optional(),
   /** Milliseconds since 1970. */
   terminatedAt: z.number().optional(),
+  troubles: z.array(troubleSchema).optional(),
 });
 export type Instance = Readonly<z.infer<typeof instanceSchema>>;
 export type InstanceState = Instance["state"];
@@ -72,6 +94,11 @@ export type InstanceStore = {
   change(instanceId: string, change: (instance: Instance) => Instance): Promise<void>;
   remove(reservationId: string): Promise<void>;
 };
+
+export const listInstances = (store: InstanceStore): readonly Placed[] =>
+  store
+    .list()
+    .flatMap((reservation) => reservation.instances.map((instance) => ({ reservation, instance })));
 
 /** Reads what `folder` holds. Throws on a file that it does not understand: guessing could forget a machine that runs. */
 export async function openInstanceStore(folder: string): Promise<InstanceStore> {

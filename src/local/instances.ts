@@ -14,28 +14,40 @@
  * about, bill or terminate would be one. They are Server.InternalError, so that whoever rented them tries again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Faults } from "./faults.ts";
 import { ApiError } from "./http.ts";
-import type {
-  Instance,
-  InstanceState,
-  InstanceStore,
-  Placed,
-  Reservation,
+import { type Boots, createBoots } from "./instances-boots.ts";
+import {
+  ITSELF,
+  isEnding,
+  machineOf,
+  mayEnd,
+  type Reason,
+  type StateKeeper,
+  serverReason,
+  setState,
+  userReason,
+} from "./instances-states.ts";
+import {
+  type Instance,
+  listInstances,
+  type Placed,
+  type Reservation,
+  type Trouble,
 } from "./instances-store.ts";
+import { createTroubles } from "./instances-troubles.ts";
 import type { Machines } from "./machines.ts";
 import { readBootId } from "./machines-processes.ts";
 
 export type Log = (message: string, fields?: Readonly<Record<string, unknown>>) => void;
 
-export type InstancesOptions = {
-  readonly store: InstanceStore;
+export type InstancesOptions = StateKeeper & {
   readonly machines: Machines;
   /** From RunInstances to running, milliseconds. */
   readonly bootMs: number;
   /** Where the metadata service of an instance is. */
   readonly metadataEndpoint: (instance: Instance) => string;
-  /** Told of every state once it is durable. */
-  readonly onState: (instance: Instance) => Promise<void>;
+  readonly faults?: Faults | undefined;
   readonly now: () => number;
   readonly log: Log;
 };
@@ -47,6 +59,12 @@ export type Instances = {
   terminate(instanceId: string): Promise<void>;
   /** From inside: terminated or stopped, as its launch said. */
   powerOff(instanceId: string): Promise<void>;
+  /** Its processes are killed, and it boots from its disk again. Nothing happens to one that does not run. */
+  reboot(instanceId: string): void;
+  /** Rules of faults that have just been added may be about instances that live. */
+  planTroubles(ruleIds: readonly string[]): Promise<void>;
+  /** A rule of faults says that it has no network now. */
+  isCutOff(instanceId: string): boolean;
   /** Ends every machine, and resolves when no process is left, or after some 15 s. */
   stop(): Promise<void>;
 };
@@ -57,33 +75,23 @@ const WATCH_MS = 500;
 /** Between tries to end an instance: the disk was full, or the kernel does not let a process go. */
 const RETRY_MS = 1_000;
 
-type Reason = NonNullable<Instance["reason"]>;
-
-const ITSELF: Reason = {
-  code: "Client.InstanceInitiatedShutdown",
-  message: "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
-  transition: "",
-};
-
-const serverReason = (message: string): Reason => ({
-  code: "Server.InternalError",
-  message: `Server.InternalError: ${message}`,
-  transition: "Server.InternalError",
-});
-
-const userReason = (at: number): Reason => ({
-  code: "Client.UserInitiatedShutdown",
-  message: "Client.UserInitiatedShutdown: User initiated shutdown",
-  transition: `User initiated (${new Date(at).toISOString().slice(0, 19).replace("T", " ")} GMT)`,
-});
-
 /** Goes on with what the store holds. */
 export async function startInstances(options: InstancesOptions): Promise<Instances> {
   const { store } = options;
   const bootId = await readBootId();
-  const boots = createBoots(options, bootId, (id) => {
-    void endings.begin(id, serverReason("Internal error on launch"), "terminate");
+  const troubles = createTroubles({
+    faults: options.faults,
+    store,
+    bootMs: options.bootMs,
+    act: (id, trouble) => commit(id, trouble, options, { boots, endings }),
+    onError: (instanceId, error) => options.log("fault not committed", { instanceId, error }),
+    now: options.now,
   });
+  const onFailure = (id: string, reason?: string): void => {
+    const why = serverReason("Internal error on launch", reason);
+    void endings.begin(id, why, "terminate");
+  };
+  const boots = createBoots({ ...options, troubles, bootId, onFailure });
   const endings = createEndings(options, boots);
 
   const powerOff = async (id: string): Promise<void> => {
@@ -102,25 +110,34 @@ export async function startInstances(options: InstancesOptions): Promise<Instanc
     await endings.begin(id, serverReason("the host was restarted"), "terminate");
   }
 
-  for (const placed of listInstances(store)) await resume(placed);
+  for (const placed of listInstances(store)) {
+    await resume(placed);
+    troubles.schedule(placed.instance.id);
+  }
   const stopWatching = repeat(
-    () => watch(options, powerOff),
+    () => watch(options, { powerOff, reboot: boots.reboot }),
     (error) => options.log("instances not watched", { error }),
   );
   let isStopping = false;
   return {
-    launch: async (reservation) => {
+    launch: async (wanted) => {
       if (isStopping) throw new ApiError(503, "Unavailable", "the local cloud is stopping");
+      const reservation = troubles.plan(wanted);
       await store.add(reservation);
       for (const instance of reservation.instances) {
         await options.onState(instance);
         boots.schedule({ reservation, instance });
+        troubles.schedule(instance.id);
       }
     },
     terminate: (id) => endings.begin(id, userReason(options.now()), "terminate"),
     powerOff,
+    reboot: boots.reboot,
+    planTroubles: troubles.planLiving,
+    isCutOff: troubles.isCutOff,
     stop: async () => {
       isStopping = true;
+      troubles.stop();
       await stopWatching();
       const reason = serverReason("the local cloud was stopped");
       const living = listInstances(store).filter(({ instance }) => instance.state !== "stopped");
@@ -131,59 +148,19 @@ export async function startInstances(options: InstancesOptions): Promise<Instanc
   };
 }
 
-type Boots = {
-  schedule(placed: Placed): void;
-  /** A boot that has not begun never will. */
-  cancel(instanceId: string): void;
-  /** Resolves when no boot of the instance is under way. */
-  settle(instanceId: string): Promise<void>;
-};
-
-function createBoots(
-  { store, machines, ...options }: InstancesOptions,
-  bootId: string,
-  onFailure: (instanceId: string) => void,
-): Boots {
-  const timers = new Map<string, NodeJS.Timeout>();
-  const underWay = new Map<string, Promise<void>>();
-
-  async function boot(id: string): Promise<void> {
-    if (store.find(id)?.instance.state === "pending") {
-      await setState({ store, ...options }, id, "running", { bootId });
-    }
-    const placed = store.find(id);
-    if (placed?.instance.state !== "running") return;
-    if (await machines.hasStarted(id))
-      return options.log("instance taken over", { instanceId: id });
-    const { reservation, instance } = placed;
-    await machines.boot(machineOf(instance), {
-      userData: Buffer.from(reservation.userData, "base64"),
-      metadataEndpoint: options.metadataEndpoint(instance),
-    });
-  }
-
-  function begin(id: string): void {
-    timers.delete(id);
-    const done = boot(id)
-      .catch((error) => {
-        options.log("instance not booted", { instanceId: id, error });
-        onFailure(id);
-      })
-      .finally(() => underWay.delete(id));
-    underWay.set(id, done);
-  }
-
-  return {
-    schedule: ({ reservation, instance }) => {
-      const waitMs = Math.max(0, reservation.launchedAt + options.bootMs - options.now());
-      timers.set(instance.id, setTimeout(begin, waitMs, instance.id));
-    },
-    cancel: (id) => {
-      clearTimeout(timers.get(id));
-      timers.delete(id);
-    },
-    settle: async (id) => await underWay.get(id),
-  };
+/** What a rule of faults has in store for an instance that runs. A lost network is seen to by `isCutOff`. */
+async function commit(
+  id: string,
+  { fault, reason }: Trouble,
+  { store, machines, log }: InstancesOptions,
+  { boots, endings }: { readonly boots: Boots; readonly endings: Endings },
+): Promise<void> {
+  log("fault committed", { instanceId: id, fault });
+  const instance = store.find(id)?.instance;
+  if (fault === "instance-hangs" && instance) await machines.freeze(machineOf(instance));
+  if (fault === "instance-reboots") boots.reboot(id);
+  if (fault !== "instance-dies") return;
+  await endings.begin(id, serverReason("the instance failed", reason), "terminate");
 }
 
 type Endings = {
@@ -195,7 +172,8 @@ type Endings = {
   settle(): Promise<void>;
 };
 
-function createEndings({ store, machines, ...options }: InstancesOptions, boots: Boots): Endings {
+function createEndings(options: InstancesOptions, boots: Boots): Endings {
+  const { store, machines } = options;
   const underWay = new Map<string, Promise<void>>();
   const settling = new AbortController();
 
@@ -207,12 +185,12 @@ function createEndings({ store, machines, ...options }: InstancesOptions, boots:
     const left = await machines.end(machineOf(instance));
     if (left > 0) throw new Error(`${left} processes do not end`);
     if (store.find(id)?.instance.state === "stopping") {
-      return await setState({ store, ...options }, id, "stopped");
+      return await setState(options, id, "stopped");
     }
     await machines
       .discardDisk(id)
       .catch((error) => options.log("disk not removed", { instanceId: id, error }));
-    await setState({ store, ...options }, id, "terminated", { terminatedAt: options.now() });
+    await setState(options, id, "terminated", { terminatedAt: options.now() });
   }
 
   /** Until it has ended: one that stops may be told to terminate meanwhile. */
@@ -241,7 +219,7 @@ function createEndings({ store, machines, ...options }: InstancesOptions, boots:
       if (state === undefined || !mayEnd(state, behavior)) return Promise.resolve();
       boots.cancel(id);
       const next = behavior === "stop" ? "stopping" : "shutting-down";
-      const changed = setState({ store, ...options }, id, next, { reason });
+      const changed = setState(options, id, next, { reason });
       finish(id, changed);
       return changed;
     },
@@ -253,28 +231,23 @@ function createEndings({ store, machines, ...options }: InstancesOptions, boots:
   };
 }
 
-/** Changed at once for all who look; told when it is durable, whatever it has changed to by then. */
-async function setState(
-  { store, onState }: Pick<InstancesOptions, "store" | "onState">,
-  id: string,
-  state: InstanceState,
-  more: Partial<Instance> = {},
-): Promise<void> {
-  await store.change(id, (instance) => ({ ...instance, ...more, state }));
-  const placed = store.find(id);
-  if (placed) await onState({ ...placed.instance, state });
-}
-
 /** One turn of what is looked after without being asked. */
 async function watch(
   { store, machines, now }: InstancesOptions,
-  powerOff: (instanceId: string) => Promise<void>,
+  {
+    powerOff,
+    reboot,
+  }: {
+    readonly powerOff: (instanceId: string) => Promise<void>;
+    readonly reboot: (instanceId: string) => void;
+  },
 ): Promise<void> {
-  for (const { instance } of listInstances(store)) {
-    if (instance.state !== "running") continue;
+  const running = listInstances(store).filter(({ instance }) => instance.state === "running");
+  for (const { id } of running.map(({ instance }) => instance)) {
     // The machine tells the cloud by a call, too; this is for a call that was lost.
-    if (await machines.hasPoweredOff(instance.id)) await powerOff(instance.id);
-    else await machines.trimConsole(instance.id);
+    if (await machines.hasPoweredOff(id)) await powerOff(id);
+    else if (await machines.wantsReboot(id)) reboot(id);
+    else await machines.trimConsole(id);
   }
   for (const { id, instances } of store.list()) {
     if (!instances.every((instance) => isForgotten(instance, now()))) continue;
@@ -283,24 +256,9 @@ async function watch(
   }
 }
 
-export const listInstances = (store: InstanceStore): readonly Placed[] =>
-  store
-    .list()
-    .flatMap((reservation) => reservation.instances.map((instance) => ({ reservation, instance })));
-
 /** Terminated more than an hour ago: no operation knows it any more. */
 export const isForgotten = ({ terminatedAt }: Instance, now: number): boolean =>
   terminatedAt !== undefined && now - terminatedAt > REMEMBERED_MS;
-
-const machineOf = ({ id, cookie }: Instance) => ({ instanceId: id, cookie });
-
-const isEnding = (placed: Placed | undefined): boolean =>
-  placed?.instance.state === "shutting-down" || placed?.instance.state === "stopping";
-
-const mayEnd = (state: InstanceState, behavior: "stop" | "terminate"): boolean =>
-  state === "pending" ||
-  state === "running" ||
-  (behavior === "terminate" && (state === "stopping" || state === "stopped"));
 
 /** One turn after the other. The returned function waits for the turn that is under way. */
 function repeat(turn: () => Promise<void>, onError: (error: unknown) => void): () => Promise<void> {

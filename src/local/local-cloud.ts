@@ -23,11 +23,15 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { createControl } from "./control.ts";
 import { type Credentials, type KeyPair, makeCredentials } from "./credentials.ts";
 import { type DataDirectory, openDataDirectory } from "./directory.ts";
 import { createEc2 } from "./ec2.ts";
 import type { InstanceTypeData } from "./ec2-instance-types.ts";
 import { ACCOUNT_ID, IMAGES, INSTANCE_PROFILE, REGION, SUBNETS } from "./ec2-world.ts";
+import { createCallFaults } from "./fault-calls.ts";
+import { createEventFaults, type EventFaults } from "./fault-events.ts";
+import { type Faults, openFaults } from "./faults.ts";
 import type { HostEnvironment } from "./machines.ts";
 import { openS3, type S3 } from "./s3.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
@@ -106,21 +110,26 @@ async function start(
   const endpoint = `http://127.0.0.1:${server.port}`;
   const { bootMs, listingLagMs, throttling } = options;
   const settings = await readSettings(directory.path, { bootMs, listingLagMs, throttling });
-  const { sqs, s3 } = await openStorage(directory.path, endpoint, undo);
+  const faults = openFaults(join(directory.path, "faults.json"));
+  undo.push(() => faults.close());
+  const { sqs, s3, events } = await openStorage(directory.path, { endpoint, faults }, undo);
   const ec2 = await createEc2({
     folder: join(directory.path, "ec2"),
     types: options.instanceTypes,
     endpoint,
     environment: options.environment ?? { PATH: HOST_PATH },
     issueCredentials: credentials.issueForInstance,
-    sendEvent: async (body) => sqs.sendMessage(QUEUE, body),
+    sendEvent: async (body) => events.send(QUEUE, body),
     log: (message, fields) => options.log(message, fields ?? {}),
     settings,
+    faults,
   });
   undo.push(() => ec2.stop());
   const bucket = options.bucket ?? BUCKET;
   prepare({ sqs, s3, bucket });
   server.serve({
+    control: createControl({ settings, faults, onAdded: ec2.planTroubles }),
+    faults: createCallFaults(faults, ec2.isCutOff),
     s3,
     sqs,
     ec2: ec2.service,
@@ -165,20 +174,25 @@ async function listen(
 const isTaken = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "EADDRINUSE";
 
+type Storage = { readonly sqs: Sqs; readonly s3: S3; readonly events: EventFaults };
+
 async function openStorage(
   directory: string,
-  endpoint: string,
+  { endpoint, faults }: { readonly endpoint: string; readonly faults: Faults },
   undo: Undo,
-): Promise<{ readonly sqs: Sqs; readonly s3: S3 }> {
+): Promise<Storage> {
   const place = { region: REGION, accountId: ACCOUNT_ID };
   for (const name of ["sqs", "s3"]) {
     await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
   }
   const sqs = openSqs({ path: join(directory, "sqs", "journal"), endpoint, ...place });
   undo.push(() => sqs.close());
-  const s3 = openS3({ directory: join(directory, "s3"), queues: sqs, ...place });
+  const events = createEventFaults(faults, sqs.sendMessage);
+  undo.push(() => events.close());
+  const queues = { hasQueue: sqs.hasQueue, sendMessage: events.send };
+  const s3 = openS3({ directory: join(directory, "s3"), queues, ...place });
   undo.push(() => s3.close());
-  return { sqs, s3 };
+  return { sqs, s3, events };
 }
 
 /** What stands in it from the first start; an operator's changes to queues stay, the bucket's notifications are these. */

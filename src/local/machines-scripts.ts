@@ -13,13 +13,24 @@ export const POWER_NAMES = [
   "telinit",
 ] as const;
 
+/** Names the folder of what a machine runs at every boot after its first, as cloud-init's `scripts/per-boot` does. */
+export const PER_BOOT_VARIABLE = "ERRAND_LOCAL_PER_BOOT";
+
 /**
- * Run as `sh boot FOLDER`. User-data runs once in a machine's life, whoever starts it and however often: the one that creates
+ * Run as `sh boot FOLDER`, and as `sh boot FOLDER again` at a later boot. User-data runs once in a machine's life, whoever starts it and however often: the one that creates
  * `started` runs it. The copy is made here because a file that Node has just written may still be open in a child that
  * another spawn is forking, and Linux does not run such a file.
  */
 export const BOOT_SCRIPT = `#!/bin/sh
 folder=$1
+if [ "$2" = again ]; then
+  echo "$$" >"$folder/started"
+  echo "local cloud: booted again"
+  for script in "$folder"/disk/per-boot/*; do
+    [ ! -x "$script" ] || "$script"
+  done
+  exit 0
+fi
 set -C
 echo "$$" 2>/dev/null >"$folder/started" || exit 0
 set +C
@@ -43,8 +54,8 @@ export type PowerOptions = {
 /**
  * `poweroff`, `shutdown [-P] TIME`: the machine is powered off. The marker is written first, so that a cloud that is not
  * there now tells it after its next start; then the cloud is told, and whether or not it answers, a sweeper sees to it that
- * every process of the machine ends. `halt` and `reboot` end the processes but not the billing, as on EC2: the instance stays
- * running, and user-data does not run again.
+ * every process of the machine ends. `halt` ends the processes but not the billing, as on EC2: the instance stays running. `reboot`
+ * does, too, and leaves a marker by which the cloud boots the machine again, without its user-data.
  */
 export function renderPowerScript({ cookie, folder, metadataEndpoint }: PowerOptions): string {
   const { hostname, port, pathname } = new URL(metadataEndpoint);
@@ -118,6 +129,12 @@ end_processes() {
   exit 0
 }
 
+# The cloud ends the sweeper with all else when it boots the machine again.
+boot_again() {
+  : >"$folder/reboot"
+  end_processes
+}
+
 schedule() {
   set -m
   (
@@ -152,7 +169,13 @@ parse_shutdown() {
     shift
   done
   case $when in
-  now | 0 | +0) [ "$action" = poweroff ] && power_off || end_processes ;;
+  now | 0 | +0)
+    case $action in
+    poweroff) power_off ;;
+    reboot) boot_again ;;
+    *) end_processes ;;
+    esac
+    ;;
   +[0-9]* | [0-9]*)
     local minutes=\${when#+}
     case $minutes in *[!0-9]*) refuse "the local cloud takes now or +MINUTES, not '$when'" ;; esac
@@ -170,7 +193,8 @@ parse_systemctl() {
   for word in "$@"; do
     case $word in
     poweroff) power_off ;;
-    halt | reboot | kexec | soft-reboot) end_processes ;;
+    halt) end_processes ;;
+    reboot | kexec | soft-reboot) boot_again ;;
     -*) ;;
     *) break ;;
     esac
@@ -189,10 +213,11 @@ halt | reboot)
   for word in "$@"; do
     case $word in -p | --poweroff) power_off ;; esac
   done
+  if [ "$name" = reboot ]; then boot_again; fi
   end_processes
   ;;
 init | telinit)
-  case $1 in 0) power_off ;; 1 | 6) end_processes ;; *) refuse "the local cloud has no run level '$1'" ;; esac
+  case $1 in 0) power_off ;; 1) end_processes ;; 6) boot_again ;; *) refuse "the local cloud has no run level '$1'" ;; esac
   ;;
 systemctl) parse_systemctl "$@" ;;
 *)

@@ -2,7 +2,7 @@
  * The machines of the local cloud: process trees of the host that run user-data.
  *
  * Each has a folder: `user-data`, `boot`, `bin/` (ahead on its PATH), `disk/` (home, tmp, working directory; gone when the
- * instance is terminated, as its volume is on EC2), `console.log`, and the two markers `started` and `power-off`. The tree has a session
+ * instance is terminated, as its volume is on EC2), `console.log`, and the markers `started`, `power-off` and `reboot`. The tree has a session
  * of its own, so it outlives the cloud that started it; the next one finds it again by its cookie.
  */
 import { spawn } from "node:child_process";
@@ -27,7 +27,12 @@ import {
   pickTree,
   type Tree,
 } from "./machines-processes.ts";
-import { BOOT_SCRIPT, POWER_NAMES, renderPowerScript } from "./machines-scripts.ts";
+import {
+  BOOT_SCRIPT,
+  PER_BOOT_VARIABLE,
+  POWER_NAMES,
+  renderPowerScript,
+} from "./machines-scripts.ts";
 
 export type Machine = {
   readonly instanceId: string;
@@ -54,6 +59,15 @@ export type HostEnvironment = { readonly PATH: string; readonly [name: string]: 
 export type Machines = {
   /** Runs the user-data, unless it has run before. Throws when the host cannot start a process. */
   boot(machine: Machine, options: BootOptions): Promise<void>;
+  /**
+   * Kills its processes as a power cut would, and starts what its disk holds for every boot, once more, unless it is not
+   * `isWanted` any more. User-data does not run again.
+   */
+  reboot(machine: Machine, options: BootOptions, isWanted: () => boolean): Promise<void>;
+  /** It was told to reboot from inside. */
+  wantsReboot(instanceId: string): Promise<boolean>;
+  /** Its processes are there and do nothing any more. */
+  freeze(machine: Machine): Promise<void>;
   hasStarted(instanceId: string): Promise<boolean>;
   /** It was powered off from inside. */
   hasPoweredOff(instanceId: string): Promise<boolean>;
@@ -90,6 +104,18 @@ export function createMachines({ folder, environment }: MachinesOptions): Machin
       await prepareFolder(at, machine, options);
       await start(machineCommand(at, machine, options, environment), join(at, "console.log"));
     },
+    reboot: async (machine, options, isWanted) => {
+      const at = folderOf(machine.instanceId);
+      const left = await killTree(() => listTree(machine));
+      if (left > 0) throw new Error(`${left} processes do not end`);
+      await rm(join(at, "scheduled"), { force: true });
+      await rm(join(at, "reboot"), { force: true });
+      if (!isWanted()) return;
+      const command = machineCommand(at, machine, options, environment);
+      await start({ ...command, words: [...command.words, "again"] }, join(at, "console.log"));
+    },
+    wantsReboot: (instanceId) => exists(join(folderOf(instanceId), "reboot")),
+    freeze: (machine) => freezeTree(() => listTree(machine)),
     hasStarted: (instanceId) => exists(join(folderOf(instanceId), "started")),
     hasPoweredOff: (instanceId) => exists(join(folderOf(instanceId), "power-off")),
     end: (machine) => endTree(() => listTree(machine)),
@@ -102,7 +128,7 @@ export function createMachines({ folder, environment }: MachinesOptions): Machin
 
 async function prepareFolder(at: string, machine: Machine, options: BootOptions): Promise<void> {
   const bin = join(at, "bin");
-  for (const name of ["bin", "disk/home", "disk/tmp"]) {
+  for (const name of ["bin", "disk/home", "disk/tmp", "disk/per-boot"]) {
     await mkdir(join(at, name), { recursive: true });
   }
   await writeFile(join(at, "user-data"), options.userData, { mode: 0o600 });
@@ -137,6 +163,7 @@ function machineCommand(
     HOME: join(at, "disk/home"),
     TMPDIR: join(at, "disk/tmp"),
     AWS_EC2_METADATA_SERVICE_ENDPOINT: metadataEndpoint,
+    [PER_BOOT_VARIABLE]: join(at, "disk/per-boot"),
     [COOKIE_VARIABLE]: machine.cookie,
   };
   return {
@@ -175,6 +202,11 @@ async function endTree(list: () => Promise<readonly HostProcess[]>): Promise<num
     await sleep(POLL_MS);
     tree = await list();
   }
+  return killTree(list);
+}
+
+async function killTree(list: () => Promise<readonly HostProcess[]>): Promise<number> {
+  let tree = await list();
   // A process may fork while it is being killed, so one round is not enough.
   for (let tries = 0; tree.length > 0 && tries < KILL_TRIES_MAX; tries++) {
     signalAll(tree, "SIGKILL");
@@ -182,6 +214,17 @@ async function endTree(list: () => Promise<readonly HostProcess[]>): Promise<num
     tree = await list();
   }
   return tree.length;
+}
+
+/** A process may fork before it is told, so one round is not enough. */
+async function freezeTree(list: () => Promise<readonly HostProcess[]>): Promise<void> {
+  const told = new Set<number>();
+  for (let tries = 0; tries < KILL_TRIES_MAX; tries++) {
+    const news = (await list()).filter(({ pid }) => !told.has(pid));
+    if (news.length === 0) return;
+    signalAll(news, "SIGSTOP");
+    for (const { pid } of news) told.add(pid);
+  }
 }
 
 function signalAll(tree: readonly HostProcess[], signal: NodeJS.Signals): void {

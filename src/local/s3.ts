@@ -176,7 +176,10 @@ function withHoistedHeaders(request: LocalRequest): LocalRequest {
 }
 
 /** `/bucket/key`, or the bucket as the first label of a `.localhost` name. */
-function readTarget(request: LocalRequest): { readonly bucket: string; readonly key: string } {
+export function readTarget(request: Pick<LocalRequest, "rawPath" | "headers">): {
+  readonly bucket: string;
+  readonly key: string;
+} {
   const path = decodePath(request.rawPath).slice(1);
   const virtual = /^(.+)\.localhost:\d+$/.exec(request.headers.host ?? "")?.[1];
   const slash = path.indexOf("/");

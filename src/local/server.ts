@@ -9,8 +9,11 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Credentials } from "./credentials.ts";
 import { renderError } from "./error-bodies.ts";
+import type { CallFaults, GuardedCall } from "./fault-calls.ts";
+import { describeCall, describeImds } from "./fault-operations.ts";
 import {
   ApiError,
+  HangUp,
   type LocalRequest,
   type LocalResponse,
   readBody,
@@ -36,6 +39,10 @@ export type ServerOptions = {
 };
 
 export type Services = Readonly<Partial<Record<ServiceName, Service>>> & {
+  /** Requests under `/_local/`, signed as a call of any service. */
+  readonly control?: Service;
+  /** What goes wrong on the way to a service and back. */
+  readonly faults?: CallFaults;
   /** Requests under `/imds/`, which carry no signature. */
   readonly imds?: { handle(request: UnsignedRequest): Promise<LocalResponse> };
 };
@@ -112,7 +119,8 @@ async function answer(exchange: Exchange): Promise<void> {
     const result = await route(exchange, { requestId, signal: gone.signal });
     await send(exchange, requestId, result);
   } catch (error) {
-    if (!response.headersSent && !response.destroyed) {
+    if (error instanceof HangUp) response.socket?.resetAndDestroy();
+    else if (!response.headersSent && !response.destroyed) {
       if (!(error instanceof ApiError)) logFailure(options.log, request, error);
       await send(
         exchange,
@@ -160,21 +168,47 @@ async function route(
     return jsonResponse({ status: "running", services: Object.keys(services) });
   }
   if (rawPath.startsWith("/imds/") && services.imds) {
-    return services.imds.handle({ ...base, body: request, trailers: new Map() });
+    return answerImds(services.imds, services.faults, { ...base, body: request });
+  }
+  if (rawPath.startsWith("/_local/") && services.control) {
+    return services.control.handle({ ...base, ...(await openWhole(request, options)) });
   }
   const signed = toSigned(request);
   const service = guessService(signed);
   const handler = services[service];
   if (!handler) throw new ApiError(501, "NotImplemented", `the local cloud has no ${service} yet`);
-  const opened =
+  const { whole, ...opened } =
     service === "s3"
       ? openStream(request, verify(signed, options, undefined))
       : await openWhole(request, options);
   const verified: LocalRequest = { ...base, ...opened };
-  return handler.handle(verified);
+  const handle = () => handler.handle(verified);
+  const { caller } = verified;
+  const call: GuardedCall = {
+    service,
+    request: verified,
+    instanceId: caller.type === "instance" ? caller.instanceId : undefined,
+    describe: () => describeCall(service, verified, whole),
+  };
+  return services.faults ? services.faults.guard(call, handle) : handle();
 }
 
-type Opened = Pick<LocalRequest, "body" | "trailers" | "caller">;
+function answerImds(
+  imds: NonNullable<Services["imds"]>,
+  faults: CallFaults | undefined,
+  received: Omit<UnsignedRequest, "trailers">,
+): Promise<LocalResponse> {
+  const request = { ...received, trailers: new Map<string, string>() };
+  const { instanceId, call } = describeImds(request);
+  const handle = () => imds.handle(request);
+  if (!faults) return handle();
+  return faults.guard({ service: "imds", request, instanceId, describe: () => call }, handle);
+}
+
+type Opened = Pick<LocalRequest, "body" | "trailers" | "caller"> & {
+  /** The body, where it does not stream. */
+  readonly whole?: Buffer;
+};
 
 const openStream = (request: IncomingMessage, verified: Verified): Opened => ({
   ...openPayload(request, verified),
@@ -186,7 +220,8 @@ async function openWhole(request: IncomingMessage, options: ServerOptions): Prom
   const bodyHash = createHash("sha256").update(bytes).digest("hex");
   const verified = verify(toSigned(request), options, bodyHash);
   if (verified.payload !== bodyHash) throw hashMismatch();
-  return { body: Readable.from([bytes]), trailers: new Map(), caller: verified.caller };
+  const body = Readable.from([bytes]);
+  return { body, trailers: new Map(), caller: verified.caller, whole: bytes };
 }
 
 const verify = (

@@ -39,6 +39,11 @@ else
   cap=$!
   set +m
   base=$(mktemp -d "${TMPDIR:-/tmp}/errand.XXXXXX") || power_off "no room for temporary files"
+  # What the unit above is on EC2; a local machine runs what stands here at every boot after its first.
+  if [ -d "${ERRAND_LOCAL_PER_BOOT:-}" ]; then
+    printf '#!/bin/sh\nshutdown -P now || poweroff\n' >"$ERRAND_LOCAL_PER_BOOT/errand-later-boot"
+    chmod +x "$ERRAND_LOCAL_PER_BOOT/errand-later-boot" || power_off "later boots cannot be capped"
+  fi
 fi
 : >"$base/boot"
 

@@ -62,6 +62,7 @@ describe("user-data", () => {
     expect(Object.keys(environment).toSorted()).toEqual([
       "AWS_EC2_METADATA_SERVICE_ENDPOINT",
       "ERRAND_LOCAL_INSTANCE",
+      "ERRAND_LOCAL_PER_BOOT",
       "HOME",
       "LANG",
       "PATH",

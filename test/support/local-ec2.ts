@@ -97,7 +97,9 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
     await server.stop();
     throw error;
   });
-  const ssm = createSsm(options.throttling ? createSsmThrottle(Date.now) : undefined);
+  const ssm = createSsm(
+    options.throttling ? createSsmThrottle(options.now ?? Date.now) : undefined,
+  );
   server.serve({ ec2: part.service, imds: part.imds, sts: createSts(), ssm });
   const client = { region: "us-east-1", endpoint, credentials: credentials.owner, maxAttempts: 1 };
   const [ec2, ssmClient] = [new EC2Client(client), new SSMClient(client)];

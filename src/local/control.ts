@@ -1,0 +1,76 @@
+/**
+ * What can be asked of the local cloud itself, under `/_local/` and signed with the owner's keys as a call of any service, such as
+ * `curl --aws-sigv4 aws:amz:us-east-1:ec2`:
+ *
+ * GET /_local/settings; GET, POST and DELETE /_local/faults; DELETE /_local/faults/<id>. All in JSON; an error is `{error, message}`.
+ */
+import { FaultRuleError, parseRules } from "./fault-rules.ts";
+import type { Faults } from "./faults.ts";
+import { ApiError, type LocalRequest, type LocalResponse, readBody, type Service } from "./http.ts";
+import type { Settings } from "./settings.ts";
+
+const BODY_BYTES_MAX = 1 << 20;
+const FAULTS = "/_local/faults";
+
+export type ControlOptions = {
+  readonly settings: Settings;
+  readonly faults: Faults;
+  /** Told of rules that have just been added. */
+  readonly onAdded: (ids: readonly string[]) => Promise<void>;
+};
+
+export const createControl = (options: ControlOptions): Service => ({
+  handle: async (request) => {
+    try {
+      if (request.caller.type !== "owner") {
+        throw new ApiError(403, "AccessDenied", "only the owner's keys may ask this");
+      }
+      return answer(200, await run(request, options));
+    } catch (error) {
+      if (error instanceof FaultRuleError) return refuse(400, "InvalidRule", error.message);
+      if (error instanceof ApiError) return refuse(error.status, error.code, error.message);
+      throw error;
+    }
+  },
+});
+
+async function run(request: LocalRequest, options: ControlOptions): Promise<unknown> {
+  const { faults } = options;
+  const { method, rawPath } = request;
+  switch (`${method} ${rawPath}`) {
+    case "GET /_local/settings":
+      return options.settings;
+    case `GET ${FAULTS}`:
+      return { rules: faults.list() };
+    case `POST ${FAULTS}`: {
+      const rules = faults.add(parseRules(parseJson(await readBody(request, BODY_BYTES_MAX))));
+      await options.onAdded(rules.map(({ id }) => id));
+      return { rules };
+    }
+    case `DELETE ${FAULTS}`:
+      return { removed: faults.clear() };
+  }
+  if (method === "DELETE" && rawPath.startsWith(`${FAULTS}/`)) {
+    const id = rawPath.slice(FAULTS.length + 1);
+    if (faults.remove(id)) return { removed: 1 };
+    throw new ApiError(404, "NoSuchRule", `there is no rule ${id}`);
+  }
+  throw new ApiError(404, "NotFound", `the local cloud has no ${method} ${rawPath}`);
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch (cause) {
+    throw new ApiError(400, "InvalidRule", "the body is no JSON", {}, { cause });
+  }
+}
+
+const refuse = (status: number, error: string, message: string): LocalResponse =>
+  answer(status, { error, message });
+
+const answer = (status: number, value: unknown): LocalResponse => ({
+  status,
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(value),
+});

@@ -1,0 +1,238 @@
+/**
+ * Rules of what the local cloud is to do wrong: what one may say, and the errors for what one may not.
+ *
+ * All but one of a kind's own fields are common: `id`, `times` (how often at most), `after` (how many occasions pass first),
+ * `probability` (at each occasion) and `seed`. The n-th occasion of a rule has the same fate whenever seed and rule are the same.
+ */
+import { z } from "zod";
+import { matchesWildcard } from "./wildcards.ts";
+
+const DAY_MS = 86_400_000;
+const milliseconds = z.int().min(0).max(DAY_MS);
+/** `*` and `?` are wildcards. */
+const pattern = z.string().min(1);
+/** Every one must match; YAML gives numbers where no quotes are. */
+const match = z
+  .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
+  .default({});
+
+const common = {
+  /** Given by the local cloud when it is left out. */
+  id: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, "an id has letters, digits, dot, _ and - only")
+    .optional(),
+  probability: z.number().gt(0, "above 0").max(1, "at most 1").default(1),
+  times: z.int().min(1).optional(),
+  after: z.int().min(0).default(0),
+  seed: z.int().min(0).default(1),
+};
+
+const SERVICES = ["ec2", "imds", "s3", "sqs", "ssm", "sts"] as const;
+
+const call = {
+  ...common,
+  operation: z
+    .string()
+    .regex(
+      /^[a-z0-9]+:[A-Za-z0-9*?]+$/,
+      "an operation is a service and a name, with wildcards, such as s3:PutObject or ec2:*",
+    )
+    .refine(
+      (text) => SERVICES.some((service) => text.startsWith(`${service}:`)),
+      `the services are ${SERVICES.join(", ")}`,
+    ),
+  match,
+};
+
+/** Of an error that a rule asks for by its code. */
+const STATUSES: Readonly<Record<string, number>> = {
+  AccessDenied: 403,
+  AuthFailure: 401,
+  ConditionalRequestConflict: 409,
+  ExpiredToken: 400,
+  InsufficientInstanceCapacity: 500,
+  InternalError: 500,
+  InternalFailure: 500,
+  InvalidParameterValue: 400,
+  NoSuchKey: 404,
+  OperationAborted: 409,
+  PreconditionFailed: 412,
+  RequestLimitExceeded: 503,
+  RequestTimeout: 400,
+  ServiceUnavailable: 503,
+  SlowDown: 503,
+  ThrottlingException: 400,
+  UnauthorizedOperation: 403,
+  Unavailable: 503,
+  Unsupported: 400,
+  VcpuLimitExceeded: 400,
+};
+
+const errorRule = z
+  .strictObject({
+    fault: z.literal("error"),
+    ...call,
+    code: z.string().regex(/^[A-Za-z][A-Za-z0-9.]{0,63}$/, "a code has letters, digits and dots"),
+    status: z.int().min(400).max(599).optional(),
+    message: z.string().default("planted by a fault rule"),
+  })
+  .refine(({ code, status }) => status !== undefined || Object.hasOwn(STATUSES, code), {
+    path: ["status"],
+    error: "is needed for this code: an HTTP status from 400 to 599",
+  });
+
+export const statusOf = ({ code, status }: RuleOf<"error">): number =>
+  status ?? STATUSES[code] ?? 500;
+
+const event = {
+  ...common,
+  source: z.enum(["s3", "ec2"]).optional(),
+  match,
+};
+
+/** `match` has what an instance is launched with: see `instanceFields`. */
+const instance = { ...common, match, afterMs: milliseconds.default(0) };
+
+/** For an instance that EC2 ends. */
+const reason = z
+  .string()
+  .regex(/^(Server|Client)\.[A-Za-z.]+$/, "a reason is one of EC2's, such as Server.InternalError")
+  .default("Server.InternalError");
+
+export const QUOTA_FAMILIES = ["standard", "g-vt", "p", "other"] as const;
+
+const ruleSchema = z.discriminatedUnion("fault", [
+  // Calls.
+  errorRule,
+  z.strictObject({ fault: z.literal("throttle"), ...call }),
+  z.strictObject({ fault: z.literal("delay"), ...call, ms: milliseconds }),
+  z.strictObject({ fault: z.literal("lost-reply"), ...call }),
+  z.strictObject({ fault: z.literal("lost-request"), ...call }),
+  // Launches.
+  z.strictObject({
+    fault: z.literal("no-capacity"),
+    ...common,
+    type: pattern.default("*"),
+    zone: pattern.default("*"),
+    room: z.int().min(0).default(0),
+  }),
+  z.strictObject({
+    fault: z.literal("quota"),
+    ...common,
+    family: z.enum(QUOTA_FAMILIES),
+    vcpus: z.int().min(0),
+    releaseMs: milliseconds.default(0),
+  }),
+  // Events on their way to a queue.
+  z.strictObject({ fault: z.literal("event-lost"), ...event }),
+  z.strictObject({ fault: z.literal("event-late"), ...event, ms: milliseconds }),
+  z.strictObject({ fault: z.literal("event-twice"), ...event, ms: milliseconds.default(0) }),
+  z.strictObject({
+    fault: z.literal("event-out-of-order"),
+    ...event,
+    ms: milliseconds.default(5_000),
+  }),
+  // Instances.
+  z.strictObject({ fault: z.literal("launch-fails"), ...common, match, reason }),
+  z.strictObject({ fault: z.literal("silent-boot"), ...common, match }),
+  z.strictObject({ fault: z.literal("instance-dies"), ...instance, reason }),
+  z.strictObject({ fault: z.literal("instance-hangs"), ...instance }),
+  z.strictObject({ fault: z.literal("instance-reboots"), ...instance }),
+  z.strictObject({
+    fault: z.literal("network-loss"),
+    ...instance,
+    forMs: milliseconds.optional(),
+  }),
+]);
+
+export type Rule = Readonly<z.infer<typeof ruleSchema>>;
+export type FaultName = Rule["fault"];
+export type RuleOf<Name extends FaultName> = Extract<Rule, { readonly fault: Name }>;
+export type CallFault = "error" | "throttle" | "delay" | "lost-reply" | "lost-request";
+export type EventFault = "event-lost" | "event-late" | "event-twice" | "event-out-of-order";
+export type InstanceFault =
+  | "launch-fails"
+  | "silent-boot"
+  | "instance-dies"
+  | "instance-hangs"
+  | "instance-reboots"
+  | "network-loss";
+
+export const FAULT_NAMES: readonly FaultName[] = ruleSchema.options.map(
+  (option) => option.shape.fault.value,
+);
+
+/** Whether all that `wanted` names is there and matches. */
+export const matchesFields = (
+  wanted: Readonly<Record<string, string>>,
+  fields: Readonly<Record<string, string | undefined>>,
+): boolean =>
+  Object.entries(wanted).every(([name, text]) => {
+    const value = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    return value !== undefined && matchesWildcard(value, text);
+  });
+
+export const RULES_MAX = 1_000;
+
+const fileSchema = z.union([
+  z.array(z.unknown()),
+  z.strictObject({ seed: z.int().min(0).optional(), rules: z.array(z.unknown()) }),
+]);
+
+/** A list of rules, or `{seed, rules}` whose seed is for the rules that have none. Throws FaultRuleError with all that is wrong. */
+export function parseRules(value: unknown): readonly Rule[] {
+  const file = fileSchema.safeParse(value);
+  if (!file.success) {
+    throw new FaultRuleError([
+      "rules are a list, or an object with the list `rules` and perhaps a `seed` for all of them",
+    ]);
+  }
+  const { seed, rules } = Array.isArray(file.data)
+    ? { seed: undefined, rules: file.data }
+    : file.data;
+  if (rules.length > RULES_MAX)
+    throw new FaultRuleError([`there are more than ${RULES_MAX} rules`]);
+  const problems: string[] = [];
+  const parsed = rules.flatMap((each, index) => {
+    const result = ruleSchema.safeParse(withSeed(each, seed));
+    if (result.success) return [result.data];
+    problems.push(...describe(each, index, result.error));
+    return [];
+  });
+  const ids = parsed.flatMap(({ id }) => id ?? []);
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+  if (twice !== undefined) problems.push(`the id ${twice} is given twice`);
+  if (problems.length > 0) throw new FaultRuleError(problems);
+  return parsed;
+}
+
+/** Each problem names the rule by its number and fault, and the field. */
+export class FaultRuleError extends Error {
+  override readonly name = "FaultRuleError";
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+    this.problems = problems;
+  }
+}
+
+const withSeed = (rule: unknown, seed: number | undefined): unknown =>
+  typeof rule === "object" && rule !== null && seed !== undefined ? { seed, ...rule } : rule;
+
+function describe(rule: unknown, index: number, error: z.ZodError): readonly string[] {
+  const fault = (rule as { readonly fault?: unknown } | null)?.fault;
+  const place = `rule ${index + 1}${typeof fault === "string" ? ` (${fault})` : ""}`;
+  return error.issues.map((issue) => {
+    if (issue.code === "invalid_union" && issue.path[0] === "fault") {
+      const given = fault === undefined ? "fault is missing" : `there is no fault "${fault}"`;
+      return `${place}: ${given}; the faults are ${FAULT_NAMES.join(", ")}`;
+    }
+    if (issue.code === "unrecognized_keys") {
+      return `${place}: it has no field ${issue.keys.join(", ")}`;
+    }
+    const isMissing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
+    return `${place}: ${issue.path.join(".")}: ${isMissing ? "is missing" : issue.message}`;
+  });
+}

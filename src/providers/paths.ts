@@ -10,7 +10,7 @@ export const innerPath = (of: {
   /** "." is the root itself. */
   readonly allowsRoot: boolean;
 }): Reader<string> => ({
-  schema: { type: "string", minLength: 1 },
+  schema: { type: "string", minLength: 1, pattern: "^(?!/|~/)(?!(.*/)?\\.\\.(/|$))" },
   read: (value, report) => {
     const wanted = { what: `a path relative to ${of.root}`, hint: "put the path in quotes" };
     if (!isText(value)) return reject(value, wanted, report);

@@ -37,6 +37,13 @@ export function parseYaml(file: string, source: string, report: Report): Value |
   const start: Place = { file, line: 1, column: 1, path: "" };
   const fault = faultOf(source);
   if (fault) return report(start, ...fault);
+  const undecoded = source.indexOf(REPLACEMENT);
+  if (undecoded >= 0) {
+    const before = source.slice(0, undecoded).split("\n");
+    const column = (before.at(-1) ?? "").length + 1;
+    const hint = "save the file as UTF-8";
+    return report({ ...start, line: before.length, column }, "is not UTF-8 text", hint);
+  }
 
   const document = compose(source, lines, (offset, message, hint) =>
     report(place(offset, ""), message, hint),
@@ -47,6 +54,9 @@ export function parseYaml(file: string, source: string, report: Report): Value |
   const value = toValue(state, document.contents, { path: "", offset: 0, depth: 0 });
   return isNull(value) ? null : value;
 }
+
+/** What decoders put in place of bytes that are no UTF-8. */
+const REPLACEMENT = "\ufffd";
 
 function faultOf(source: string): [message: string, hint: string] | undefined {
   // A character has at least one byte, and the limit need not be exact beyond that.

@@ -86,6 +86,8 @@ const runFile = fields(
   { what: "a map of workflows, variables and tag" },
 );
 
+export const runFileSchema = runFile.schema;
+
 /** The request wins over the file, variable by variable. */
 export function readWish(file: Value | undefined, request: Request, report: Report): Wish {
   const defaults = file ? runFile.read(file, report) : undefined;

@@ -20,7 +20,8 @@ export const GLOBAL = "global";
 /** Of each section, its variables by name; one that is broken is there as unknown. */
 export type Sections = ReadonlyMap<string, ReadonlyMap<string, Value>>;
 
-const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,62}$/;
+export const VARIABLE_NAME_PATTERN = "^[A-Za-z_][A-Za-z0-9_-]{0,62}$";
+const VARIABLE_NAME = new RegExp(VARIABLE_NAME_PATTERN);
 const NAME_HINT =
   "a variable's name has letters, digits, dashes and underscores, and begins with a letter";
 /** A job cannot do without these as they are. */

@@ -1,7 +1,7 @@
 /**
  * A corpus of broken bundles. Each file of `broken/` holds the bundle's files, each under a line
- * `--- <path>` (`--- request` is what came with the submission, as JSON), and under `=== problems`
- * what a user is told. `vitest -u` writes the problems anew; read the difference before keeping it.
+ * `--- <path>` (`--- request` is what came with the submission, as JSON; `--- <path>, repeated to N characters` is for
+ * what is too large to keep), and under `=== problems` what a user is told. `vitest -u` writes the problems anew; read the difference before keeping it.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -32,7 +32,10 @@ function parseBundle(text: string): CompileInput {
   const parts = text.split(/^--- (.+)\n/m).slice(1);
   const files = new Map<string, string>();
   for (let index = 0; index < parts.length; index += 2) {
-    files.set(parts[index] ?? "", parts[index + 1] ?? "");
+    const [, path = "", count = "1"] =
+      /^(.*?)(?:, repeated to (\d+) characters)?$/.exec(parts[index] ?? "") ?? [];
+    const part = parts[index + 1] ?? "";
+    files.set(path, part.repeat(Math.ceil(Number(count) / Math.max(1, part.length))));
   }
   const request: Partial<CompileInput["request"]> = JSON.parse(files.get("request") ?? "{}");
   files.delete("request");

@@ -1107,10 +1107,217 @@ def python_candidates(version, path):
             yield from glob.glob(os.path.join(os.path.dirname(folder), "versions", version + ".*", "bin", name))
 
 
+# What uv is told unless our own environment says otherwise: certificates as the image has them, and no long waits for a
+# network that is not there.
+UV_DEFAULTS = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", "UV_HTTP_RETRIES": "2", "UV_HTTP_CONNECT_TIMEOUT": "5", "UV_NO_PROGRESS": "1"}
+# uv does not read pip's settings, and an operator should have to say only once where packages come from.
+PIP_SETTINGS = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
+NO_DOWNLOADS = {"UV_PYTHON_DOWNLOADS": "never"}
+# On the local cloud a network that was not there is not asked again for so long: each job would wait for it.
+UNREACHABLE_S = 600
+
+
+def is_on(value):
+    return (value or "").lower() in ("1", "true", "yes", "on")
+
+
+# As the order's pins and the bucket's tools/ name it: linux-x86_64, linux-aarch64, darwin-arm64.
+def machine_target():
+    found = os.uname()
+    return f"{found.sysname.lower()}-{found.machine}"
+
+
+def file_sha256(path):
+    with open(path, "rb") as file:
+        return stream_sha256(file, None)
+
+
+# Of what is left in the stream, which is written to `output`, if any.
+def stream_sha256(stream, output):
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+        digest.update(block)
+        if output:
+            output.write(block)
+    return digest.hexdigest()
+
+
+class Tools:
+    # What the python provider needs of a machine that has nothing but us: uv, and through it interpreters. Always run as
+    # the job's user. On the local cloud, machines share the folder ERRAND_CACHE; elsewhere it is the machine's own.
+    def __init__(self, attempt):
+        self.attempt = attempt
+        self.target = machine_target()
+        shared = os.environ.get("ERRAND_CACHE")
+        self.folder = shared or attempt.host.path("tools")
+        self.is_shared = bool(shared)
+        self.uv = ""
+        self.tried = set()
+        # Why there is no uv, in the words of the last way that was tried.
+        self.why = "there is no uv on PATH"
+        passed = attempt.environment
+        self.environment = {**UV_DEFAULTS, "UV_PYTHON_INSTALL_DIR": attempt.host.path("job/python")}
+        if shared:
+            # Copies, not hard links: what a job changes in its environment would change the cache under all others.
+            caches = {"UV_CACHE_DIR": "uv", "UV_PYTHON_INSTALL_DIR": "python"}
+            self.environment.update({name: os.path.join(shared, folder) for name, folder in caches.items()})
+            self.environment["UV_LINK_MODE"] = "copy"
+        self.environment.update({theirs: passed[ours] for ours, theirs in PIP_SETTINGS.items() if ours in passed})
+        self.environment = {name: value for name, value in self.environment.items() if name not in passed}
+
+    def run(self, words, environment=None):
+        return self.attempt.set_up([self.find_uv(False), *words], True, {**self.environment, **(environment or {})})
+
+    # Whether the internet may be asked.
+    def is_online(self):
+        if is_on(self.attempt.environment.get("UV_OFFLINE")):
+            return False
+        try:
+            return time.time() - os.path.getmtime(os.path.join(self.folder, "unreachable")) > UNREACHABLE_S
+        except OSError:
+            return True
+
+    def tell_unreachable(self):
+        if self.is_shared and self.attempt.order["allowsHostPython"]:
+            with open(os.path.join(self.folder, "unreachable"), "w"):
+                pass
+
+    # The path of uv, or "": the one on PATH, else the one that the order pins. It is known by the sha256 of its executable, so
+    # that it does not matter who brought it: the machine's cache, the bucket, or, `far`, the package index and its maker.
+    def find_uv(self, far):
+        if not self.uv and "near" not in self.tried:
+            self.tried.add("near")
+            on_path = shutil.which("uv", path=self.attempt.environment["PATH"])
+            # A name on PATH may be a shim for what is not there.
+            works = on_path and self.attempt.set_up([on_path, "--version"], True)[0] == 0
+            self.uv = on_path if works else self.find_pinned([self.uv_from_bucket])
+        if not self.uv and far and "far" not in self.tried and self.is_online():
+            self.tried.add("far")
+            self.uv = self.find_pinned([self.uv_from_index, self.uv_from_maker])
+            if not self.uv:
+                self.tell_unreachable()
+        return self.uv
+
+    def find_pinned(self, ways):
+        pin = self.attempt.order.get("uv") or {}
+        wanted = pin.get("targets", {}).get(self.target)
+        if not wanted:
+            return ""
+        folder = os.path.join(self.folder, f"uv-{pin['version']}-{self.target}")
+        path = os.path.join(folder, "uv")
+        if os.path.exists(path) and file_sha256(path) == wanted["sha256"]:
+            return path
+        os.makedirs(folder, exist_ok=True)
+        for way in ways:
+            try:
+                if way(pin["version"], wanted, path):
+                    return path
+            except Failed as cause:
+                self.why = f"uv cannot be fetched: {cause}"
+        return ""
+
+    # Whatever `write` puts into the file and says the sha256 of. The whole file appears at once, so that machines that share a
+    # cache may do this at the same time.
+    def keep(self, path, sha256, what, write):
+        part = f"{path}.{random.getrandbits(48):x}"
+        try:
+            with open(part, "wb") as file:
+                found = write(file)
+            if found != sha256:
+                raise Failed(f"{what} is not what it should be (sha256 {found}, not {sha256})")
+            os.chmod(part, 0o755)
+            os.replace(part, path)
+        finally:
+            if os.path.exists(part):
+                os.remove(part)
+
+    def uv_from_bucket(self, version, wanted, path):
+        return self.take(f"tools/uv/{version}/{self.target}/uv", path, wanted["sha256"])
+
+    # From tools/ of the bucket, where operators put things for machines that reach nothing else. False when it is not there.
+    def take(self, key, path, sha256):
+        attempt = self.attempt
+        until = attempt.setup_until
+        probe = attempt.s3.open("GET", key, headers={"range": "bytes=0-0"}, until=until, ok=(200, 206, 403, 404, 416))
+        probe.read()
+        if probe.status not in (200, 206):
+            return False
+        self.keep(path, sha256, key, lambda file: attempt.transfers.download(key, file.fileno(), -1, until, attempt.check)[0])
+        return True
+
+    def uv_from_index(self, version, wanted, path):
+        import zipfile
+
+        folder = self.attempt.host.path("job/tmp/uv-wheel")
+        words = [sys.executable, "-I", "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=5"]
+        code, said = self.attempt.set_up([*words, "--no-deps", "--only-binary=:all:", "-d", folder, "uv==" + version], True)
+        if code != 0:
+            raise Failed(complaint(said))
+        with zipfile.ZipFile(glob.glob(os.path.join(folder, "uv-*.whl"))[0]) as wheel:
+            name = next(each for each in wheel.namelist() if each.endswith(".data/scripts/uv"))
+            with wheel.open(name) as member:
+                what = f"uv {version} of the package index"
+                self.keep(path, wanted["sha256"], what, lambda file: stream_sha256(member, file))
+        return True
+
+    def uv_from_maker(self, version, wanted, path):
+        archive = self.attempt.host.path("job/tmp/uv.tar.gz")
+        words = [*fetch_words(self.attempt.host), wanted["url"], archive, "", "2"]
+        code, said = self.attempt.set_up(words, True)
+        if code != 0:
+            raise Failed(complaint(said))
+        with tarfile.open(archive) as members:
+            member = next(each for each in members if each.isreg() and each.name.endswith("/uv"))
+            content = members.extractfile(member)
+            self.keep(path, wanted["sha256"], wanted["url"], lambda file: stream_sha256(content, file))
+        return True
+
+    # Where uv may take an interpreter from, the nearest first: what its environment has for each.
+    def python_sources(self, version):
+        yield NO_DOWNLOADS
+        from_bucket = self.python_from_bucket(version)
+        if from_bucket:
+            yield from_bucket
+        if self.is_online():
+            yield {}
+
+    # What tells uv of an interpreter that an operator put into the bucket, with its sha256; nothing when there is none.
+    def python_from_bucket(self, version):
+        response = self.attempt.s3.open(
+            "GET", f"tools/python/{version}-{self.target}.json", until=self.attempt.setup_until, ok=(200, 403, 404)
+        )
+        body = response.read()
+        if response.status != 200:
+            return {}
+        build = json.loads(body)
+        if build.get("format") != FORMAT:
+            raise Failed(f"tools/python/{version}-{self.target}.json has an unknown format")
+        archive = os.path.join(self.folder, os.path.basename(build["archive"]))
+        is_here = os.path.exists(archive) and file_sha256(archive) == build["sha256"]
+        os.makedirs(self.folder, exist_ok=True)
+        if not is_here and not self.take("tools/python/" + build["archive"], archive, build["sha256"]):
+            raise Failed(f"tools/python/{build['archive']} is not in the bucket")
+        catalog = f"{archive}.json"
+        with open(catalog + ".part", "w") as file:
+            json.dump(self.catalog_of(build, archive), file)
+        os.replace(catalog + ".part", catalog)
+        return {"UV_PYTHON_DOWNLOADS_JSON_URL": catalog, "UV_PYTHON_DOWNLOADS": "automatic", "UV_MANAGED_PYTHON": "1", "UV_OFFLINE": "0"}
+
+    def catalog_of(self, build, archive):
+        system, machine = self.target.split("-")
+        major, minor, patch = (int(each) for each in build["version"].split("."))
+        family, libc = {"arm64": "aarch64"}.get(machine, machine), "gnu" if system == "linux" else "none"
+        name = f"cpython-{build['version']}-{system}-{family}-{libc}"
+        version = {"name": "cpython", "major": major, "minor": minor, "patch": patch, "prerelease": "", "variant": None}
+        place = {"os": system, "arch": {"family": family, "variant": None}, "libc": libc, "build": None}
+        return {name: {**version, **place, "url": "file://" + archive, "sha256": build["sha256"]}}
+
+
 class PythonProvider:
     def __init__(self, attempt, task):
         self.attempt = attempt
         self.task = task
+        self.tools = Tools(attempt)
         self.home = attempt.host.path("job/env")
         self.python = os.path.join(self.home, "bin/python")
 
@@ -1119,10 +1326,11 @@ class PythonProvider:
         script = self.task["words"][0]
         self.require(script if not script.startswith("-") else ".")
         requirements = self.requirements_file()
-        uv = shutil.which("uv", path=self.attempt.environment["PATH"])
-        self.make_home(uv, "pip" if requirements and not uv else "")
+        # Without uv, an environment has pip in it; without requirements, it needs neither.
+        pip = "pip" if requirements and not self.tools.find_uv(True) else ""
+        self.make_home(pip)
         if requirements:
-            self.install(uv, requirements)
+            self.install(requirements)
         path = os.path.join(self.home, "bin") + os.pathsep + self.attempt.environment["PATH"]
         return [self.python, *self.task["words"]], {"PATH": path, "VIRTUAL_ENV": self.home}
 
@@ -1138,54 +1346,94 @@ class PythonProvider:
             self.require(wanted["file"])
             return wanted["file"]
         path = self.attempt.host.path("requirements.txt")
-        with open(path, "w") as file:
+        with open(path, "w", encoding="utf-8") as file:
             file.write("".join(each + "\n" for each in wanted["packages"]))
         return path
 
     # What is here already comes before what uv would have to download.
-    def make_home(self, uv, pip):
+    def make_home(self, pip):
         version = self.task["version"]
-        reason = "there is no uv and no python" + version + " on PATH"
+        reason = f"there is no python{version} on PATH"
         for candidate in python_candidates(version, self.attempt.environment["PATH"]):
             made, said = self.make(candidate, version, pip)
             if made:
                 return self.attempt.log.say("python " + said)
             reason = complaint(said) or reason
-        if uv:
-            shutil.rmtree(self.home, ignore_errors=True)
-            code, said = self.attempt.set_up([uv, "venv", "--python", version, self.home], quiet=True)
-            if code == 0:
-                return self.attempt.log.say(said.splitlines()[0])
-            reason = complaint(said) or reason
+        said, problem = self.make_by_uv(version)
+        if said:
+            return self.attempt.log.say(said)
+        reason = f"{reason}, and {problem}"
         if not self.attempt.order["allowsHostPython"]:
-            raise Failed(f"python {version} is not to be had here: {reason}")
+            cure = f'an operator can bring it by "errand tools add python {version}"'
+            raise Failed(f"python {version} is not to be had here: {reason}; {cure}")
         made, said = self.make(sys.executable, "", pip)
         if not made:
             raise Failed(f"python {version} is not to be had here, and the host's cannot be used: {complaint(said)}")
+        self.attempt.log.say(reason)
         return self.attempt.note(f"python {version} is not to be had here: using the host's {said}")
+
+    # Returns what uv said when it made the environment, else why it could not.
+    def make_by_uv(self, version):
+        tools = self.tools
+        if not tools.find_uv(True):
+            return "", tools.why
+        said = ""
+        for settings in tools.python_sources(version):
+            shutil.rmtree(self.home, ignore_errors=True)
+            code, said = tools.run(["venv", "--no-project", "--python", version, self.home], settings)
+            if code == 0:
+                return said.splitlines()[0], ""
+            if "cause:" in said and not settings:
+                tools.tell_unreachable()
+        return "", complaint(said)
 
     def make(self, python, version, pip):
         shutil.rmtree(self.home, ignore_errors=True)
         code, said = self.attempt.set_up([python, "-I", "-c", MAKE_ENVIRONMENT, self.home, version, pip], quiet=True)
         return code == 0, said.strip()
 
-    def install(self, uv, requirements):
+    def install(self, requirements):
+        uv = self.tools.find_uv(False)
         pip = [self.python, "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--retries", "2"]
         words = [uv, "pip", "install", "--python", self.python] if uv else pip
-        code, said = self.attempt.set_up([*words, "-r", requirements])
+        code, said = self.attempt.set_up([*words, "-r", requirements], False, self.tools.environment)
         if code != 0:
             raise Failed(f"the requirements cannot be installed: {complaint(said)}")
 
 
-# The line of a tool's output that says what is wrong: the last that calls itself an error, else the last one.
+COMPLAINT = re.compile(r"(?i)\W*(errand: |fatal |error\b|×)")
+CAUSE = re.compile(r"\s*(?:cause: |╰─▶ )(.*)")
+
+
+# What a tool says is wrong: the last line that calls itself an error, with the first and the last of its causes; else its last line.
 def complaint(text):
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(?i)(errand: |fatal |error|×|\W*╰)", line)]
-    last = (errors or lines or [""])[-1]
-    return re.sub(r"^(?i:errand: |error: )", "", last)[:500]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    starts = [index for index, line in enumerate(lines) if COMPLAINT.match(line)]
+    if not starts:
+        return lines[-1].strip()[:500] if lines else ""
+    said = re.sub(r"^(?i:errand: |error: |× )", "", lines[starts[-1]].strip()).rstrip(":")
+    causes = []
+    for line in lines[starts[-1] + 1 :]:
+        match = CAUSE.match(line)
+        if match:
+            causes.append(match.group(1))
+        elif not line.startswith(" "):
+            break
+        elif causes and "╰" in text:
+            # uv wraps long causes.
+            causes[-1] += " " + line.strip()
+    return ": ".join([said, *causes[:1], *causes[1:][-1:]])[:500]
 
 
 # ---- the curl provider's command -----------------------------------------------------------------------------
+
+CONNECT_S = 15
+RETRY_AFTER_S = 60
+
+
+# The job's own environment decides neither how we run nor how our words are read.
+def fetch_words(host):
+    return [sys.executable, "-E", "-X", "utf8", host.path("runner.py"), "fetch"]
 
 
 # Downloads a file. It stands under its name only when it is whole and verified; a broken transfer goes on where it stopped
@@ -1193,61 +1441,150 @@ def complaint(text):
 # will not change. A transfer of under one byte a second for `quiet` seconds counts as broken.
 def fetch(url, output, sha256="", tries=6, pause=1.0, quiet=60):
     import urllib.error
-    import urllib.parse
-    import urllib.request
 
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme.lower() not in ("http", "https", "ftp"):
-        raise Failed(f"{parts.scheme or 'no'} scheme: only http, https and ftp are fetched")
-    headers = {"User-Agent": "errand", "Accept-Encoding": "identity"}
-    shown = url
-    if parts.username is not None and parts.scheme != "ftp":
-        pair = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        shown = url = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    if os.path.isdir(output):
-        raise Failed(f"output {output} is a folder")
-    os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-    partial = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}{PARTIAL.decode()}")
+    asked = Address(url)
+    partial = partial_path(output)
     transfer = Transfer(quiet)
     failures = 0
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:
             while True:
-                before = transfer.done
+                before, wait = transfer.done, 0
                 try:
-                    request = urllib.request.Request(url, headers={**headers, **transfer.resume_headers()})
-                    with urllib.request.urlopen(request, timeout=quiet) as response:
+                    with asked.open(transfer.resume_headers(), quiet) as response:
                         transfer.receive(response, file)
                     break
                 except urllib.error.HTTPError as cause:
+                    reason, wait = asked.judge(cause)
                     if cause.code == 416:
                         transfer.validator = ""
-                    elif 300 <= cause.code < 400:
-                        where = "to what is not http, https or ftp" if "not allowed" in str(cause.msg) else "without end"
-                        raise Failed(f"{shown} redirects {where} (HTTP {cause.code})") from cause
-                    elif cause.code < 500 and cause.code not in (408, 429):
-                        raise Failed(f"HTTP {cause.code} for {shown}") from cause
-                    reason = f"HTTP {cause.code} for {shown}"
                 except (OSError, http.client.HTTPException) as cause:
-                    if getattr(cause, "errno", None) == 28:
-                        raise Failed("the disk is full") from cause
-                    cause = getattr(cause, "reason", None) or cause
-                    reason = f"{getattr(cause, 'strerror', None) or cause or type(cause).__name__} for {shown}"
+                    reason = asked.explain(cause)
                 failures = 0 if transfer.done > before else failures + 1
                 if failures >= tries:
                     raise Failed(reason)
                 print(f"errand: {reason}: trying again", flush=True)
-                time.sleep(pause * 2 ** max(0, failures - 1) * random.uniform(0.75, 1.25))
+                time.sleep(max(wait, pause * 2 ** max(0, failures - 1) * random.uniform(0.75, 1.25)))
         found = transfer.digest.hexdigest()
         if sha256 and found != sha256:
-            raise Failed(f"the sha256 of {shown} is {found}, not {sha256}")
+            raise Failed(f"the sha256 of {asked.shown} is {found}, not {sha256}")
         os.replace(partial, output)
     except BaseException:
         if os.path.exists(partial):
             os.remove(partial)
         raise
-    print(f"errand: {shown}: {transfer.done} bytes", flush=True)
+    print(f"errand: {asked.shown}: {transfer.done} bytes", flush=True)
+
+
+# Beside the output, whose folders are made; its name is short, for that of the output may be as long as names can be.
+def partial_path(output):
+    folder = os.path.dirname(output)
+    try:
+        if os.path.isdir(output):
+            raise Failed(f"output {output} is a folder")
+        os.makedirs(folder or ".", exist_ok=True)
+    except OSError as cause:
+        raise Failed(f"output {output} cannot be written: {cause.strerror}") from cause
+    return os.path.join(folder, f".{random.getrandbits(48):012x}{PARTIAL.decode()}")
+
+
+class Address:
+    # A URL as a user writes it, and how it is asked for: what may not stand in a request is percent-encoded as browsers do,
+    # a name and a password go into a header that no other host gets to see.
+    def __init__(self, url):
+        import urllib.parse
+
+        try:
+            parts = urllib.parse.urlsplit(url)
+            user, password, host, port = parts.username, parts.password, parts.hostname or "", parts.port
+            ascii_host = host if host.isascii() else host.encode("idna").decode()
+            target = re.match("[^/?#]*(?://[^/?#]*)?([^#]*)", url).group(1)
+            target = urllib.parse.quote(target, safe="%/:?@!$&'()*+,;=~-._[]|")
+        except ValueError as cause:
+            raise Failed(f"{url} is no URL: {cause}") from cause
+        if parts.scheme.lower() not in ("http", "https", "ftp"):
+            raise Failed(f"{parts.scheme or 'no'} scheme: only http, https and ftp are fetched")
+        self.shown = url
+        self.authorization = ""
+        place = f"[{ascii_host}]" if ":" in ascii_host else ascii_host
+        place += f":{port}" if port is not None else ""
+        if user is not None:
+            self.shown = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            if parts.scheme.lower() == "ftp":
+                place = parts.netloc.rpartition("@")[0] + "@" + place
+            else:
+                pair = urllib.parse.unquote(user) + ":" + urllib.parse.unquote(password or "")
+                self.authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+        self.url = f"{parts.scheme}://{place}{target if target.startswith('/') else '/' + target}"
+
+    def open(self, headers, quiet):
+        import urllib.request
+
+        request = urllib.request.Request(self.url, headers={"User-Agent": "errand", "Accept-Encoding": "identity", **headers})
+        if self.authorization:
+            request.add_unredirected_header("Authorization", self.authorization)
+        return opener(self).open(request, timeout=quiet)
+
+    # What an answer other than 2xx means: the reason, and how long the server wants us to wait. Raises it when no other is to come.
+    def judge(self, cause):
+        if 300 <= cause.code < 400:
+            where = "nowhere"
+            if "not allowed" in str(cause.msg):
+                where = "to what is not http, https or ftp"
+            elif "infinite loop" in str(cause.msg):
+                where = "without end"
+            raise Failed(f"{self.shown} redirects {where} (HTTP {cause.code})") from cause
+        reason = f"HTTP {cause.code} for {self.shown}"
+        if cause.code < 500 and cause.code not in (408, 416, 425, 429):
+            raise Failed(reason) from cause
+        after = cause.headers.get("Retry-After") or ""
+        return reason, min(int(after), RETRY_AFTER_S) if after.isdecimal() and after.isascii() else 0
+
+    def explain(self, cause):
+        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise Failed("the disk is full") from cause
+        cause = getattr(cause, "reason", None) or cause
+        return f"{getattr(cause, 'strerror', None) or cause or type(cause).__name__} for {self.shown}"
+
+
+# Opens URLs as urllib does, but that a host that does not answer is waited for no longer than CONNECT_S, and that a redirect
+# takes the password along only where it stays on its host.
+def opener(address):
+    import urllib.parse
+    import urllib.request
+
+    def connecting(kind):
+        class Connection(kind):
+            def connect(self):
+                quiet, self.timeout = self.timeout, min(self.timeout, CONNECT_S)
+                super().connect()
+                self.sock.settimeout(quiet)
+
+        return Connection
+
+    class Http(urllib.request.HTTPHandler):
+        def http_open(self, request):
+            return self.do_open(connecting(http.client.HTTPConnection), request)
+
+    class Https(urllib.request.HTTPSHandler):
+        def https_open(self, request):
+            return self.do_open(connecting(http.client.HTTPSConnection), request)
+
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        max_redirections = 20
+
+        # Python before 3.11 does not know it.
+        def http_error_308(self, request, response, code, *rest):
+            return self.http_error_302(request, response, 307, *rest)
+
+        def redirect_request(self, request, *rest):
+            following = super().redirect_request(request, *rest)
+            first, then = (urllib.parse.urlsplit(each) for each in (address.url, following.full_url))
+            if address.authorization and (first.scheme, first.netloc) == (then.scheme, then.netloc):
+                following.add_unredirected_header("Authorization", address.authorization)
+            return following
+
+    return urllib.request.build_opener(Http, Https, Redirects)
 
 
 class Transfer:
@@ -1437,8 +1774,7 @@ class Attempt:
         if task["type"] == "python":
             return PythonProvider(self, task).prepare()
         if task["type"] == "curl":
-            fetch_words = [sys.executable, "-E", self.host.path("runner.py"), "fetch"]
-            return [*fetch_words, task["url"], task["output"], task.get("sha256", "")], {}
+            return [*fetch_words(self.host), task["url"], task["output"], task.get("sha256", "")], {}
         if task["type"] == "commands":
             path = self.host.path("script")
             with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -1446,13 +1782,14 @@ class Attempt:
             return ["bash", "-euo", "pipefail", path], {}
         raise Failed(f"this runner does not know tasks of type {task['type']}")
 
-    # Runs a command of the set-up as the job would run. Returns its exit code and the end of what it said, which `quiet` keeps
-    # out of the log.
-    def set_up(self, words, quiet=False):
+    # Runs a command of the set-up as the job would run, with `more` in its environment. Returns its exit code and the end of
+    # what it said, which `quiet` keeps out of the log.
+    def set_up(self, words, quiet=False, more=None):
         self.check()
         log = Tail() if quiet else self.log
         start = log.size()
-        ended = self.run_command(words, self.environment, self.setup_until, log)
+        environment = {**self.environment, **(more or {})}
+        ended = self.run_command(words, environment, self.setup_until, log)
         if ended["why"]:
             self.check()
         return ended["code"], log.tail(start)
@@ -1741,7 +2078,8 @@ def main(words):
     os.umask(0o022)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        fetch(*words[1:])
+        # A fourth word says how often it is tried.
+        fetch(*words[1:4], *(int(each) for each in words[4:]))
     except Failed as cause:
         print(f"errand: {cause}", flush=True)
         sys.exit(1)

@@ -198,6 +198,118 @@ class Fetching(unittest.TestCase):
         with open(self.output, "rb") as file:
             self.assertEqual(file.read(), BODY)
 
+    def test_an_odd_address_asks_for_just_what_is_written(self):
+        odd = {
+            "/a b/$(touch x)`id`": "/a%20b/$(touch%20x)%60id%60",
+            "/Zürich/雪.txt": "/Z%C3%BCrich/%E9%9B%AA.txt",
+            "/it's \"quoted\"": "/it's%20%22quoted%22",
+            "/100%25?q=a&b=c d#part": "/100%25?q=a&b=c%20d",
+            "/x?": "/x?",
+            "//two//../{a,b}|c\\": "//two//../%7Ba,b%7D|c%5C",
+            "?q=1": "/?q=1",
+            "": "/",
+        }
+        for address, wanted in odd.items():
+            self.server.answers[wanted] = whole
+            self.assertEqual(self.fetch(address), BODY, address)
+            self.assertEqual(self.server.seen[-1][0], wanted)
+
+    def test_a_name_of_255_bytes_is_written(self):
+        self.output = os.path.join(self.folder, "ü" * 127 + "x")
+        self.server.answers["/a"] = whole
+        self.assertEqual(self.fetch(), BODY)
+
+    def test_a_file_where_a_folder_of_the_output_should_be_is_the_reason(self):
+        open(os.path.join(self.folder, "raw"), "w").close()
+        with self.assertRaisesRegex(runner.Failed, "^output .*raw/deep/input.txt cannot be written: "):
+            self.fetch()
+
+    def test_the_output_is_not_there_before_it_is_whole(self):
+        there = []
+
+        def halves(handler):
+            handler.send(200, BODY[:1000], length=len(BODY))
+            there.append(os.path.exists(self.output))
+            handler.wfile.write(BODY[1000:])
+
+        self.server.answers["/a"] = halves
+        self.assertEqual(self.fetch(), BODY)
+        self.assertEqual(there, [False])
+
+    def test_every_kind_of_redirect_is_followed(self):
+        self.server.answers["/a"] = whole
+        for code in (301, 302, 303, 307, 308):
+            self.server.answers["/r"] = lambda handler, code=code: handler.send(code, Location="/a")
+            self.assertEqual(self.fetch("/r"), BODY, code)
+        self.server.answers["/r"] = lambda handler: handler.send(302)
+        os.remove(self.output)
+        self.assert_fails("redirects nowhere .HTTP 302", path="/r")
+
+    def test_a_redirect_leads_to_no_other_scheme(self):
+        for where in ("file:///etc/passwd", "data:,x", "gopher://127.0.0.1/", "FILE:/etc/passwd"):
+            self.server.answers["/r"] = redirect(where)
+            self.assert_fails("redirects to what is not http, https or ftp", path="/r")
+
+    def test_a_password_follows_a_redirect_on_its_host_and_to_no_other(self):
+        other = f"http://localhost:{self.server.server_address[1]}/a"
+        self.server.answers.update({"/same": redirect("/a"), "/other": redirect(other), "/a": whole})
+        for path, wanted in (("/same", "Basic bWU6c2VjcmV0"), ("/other", None)):
+            runner.fetch(self.root.replace("//", "//me:secret@") + path, self.output, tries=1, quiet=20)
+            self.assertEqual(self.server.seen[-1][1].get("Authorization"), wanted)
+
+    def test_a_server_that_talks_nonsense_or_hangs_up_is_tried_again(self):
+        def nonsense(handler):
+            handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+            handler.close_connection = True
+
+        def hang_up(handler):
+            handler.close_connection = True
+
+        def cut_chunk(handler):
+            handler.send_response(200)
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            handler.wfile.write(b"400\r\nshort")
+            handler.close_connection = True
+
+        for bad in (nonsense, hang_up, cut_chunk):
+            self.server.answers["/a"] = [bad, whole]
+            self.assertEqual(self.fetch(), BODY)
+            os.remove(self.output)
+            self.server.answers["/a"] = bad
+            self.assert_fails(f" for {re.escape(self.root)}/a$")
+
+    def test_a_server_that_asks_for_patience_gets_it(self):
+        slept = mock.patch("time.sleep").start()
+        self.addCleanup(mock.patch.stopall)
+        patience = {"Retry-After": "7"}
+        self.server.answers["/a"] = [lambda handler: handler.send(503, **patience), whole]
+        self.assertEqual(self.fetch(), BODY)
+        self.assertIn(mock.call(7), slept.mock_calls)
+
+    def test_a_resumed_answer_of_another_range_is_not_believed(self):
+        def elsewhere(handler):
+            handler.send(206, BODY[5:], Content_Range=f"bytes 5-{len(BODY) - 1}/{len(BODY)}", ETag='"v1"')
+
+        self.server.answers["/a"] = [broken, elsewhere, whole]
+        self.assertEqual(self.fetch(), BODY)
+
+    def test_a_transfer_that_breaks_again_and_again_goes_on_as_long_as_it_gets_on(self):
+        def a_little(handler):
+            start = int(re.match(r"bytes=(\d+)-|", handler.headers.get("Range", "")).group(1) or 0)
+            end = min(len(BODY), start + 30_000)
+            more = {"Content_Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"} if start else {}
+            handler.send(206 if start else 200, BODY[start:end], length=len(BODY) - start, ETag='"v1"', **more)
+            handler.close_connection = True
+
+        self.server.answers["/a"] = a_little
+        self.assertEqual(self.fetch(tries=2, sha256=hashlib.sha256(BODY).hexdigest()), BODY)
+        self.assertEqual(len(self.server.seen), 10)
+
+    def test_a_server_that_never_answers_is_given_up_with_its_reason(self):
+        self.server.answers["/a"] = lambda handler: handler.server.release.wait(20)
+        self.assert_fails("timed out for", quiet=0.2, tries=2)
+
     def test_an_empty_file_is_a_file(self):
         self.server.answers["/a"] = lambda handler: handler.send(200)
         self.assertEqual(self.fetch(), b"")

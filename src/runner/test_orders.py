@@ -294,7 +294,8 @@ class Python(WorldTest):
 
     def test_a_version_that_is_not_to_be_had_fails_elsewhere(self):
         self.world.order(python(version="3.99"), self.FILES, allows_host_python=False)
-        reason = "python 3.99 is not to be had here: there is no uv and no python3.99 on PATH"
+        cure = 'an operator can bring it by "errand tools add python 3.99"'
+        reason = f"python 3.99 is not to be had here: there is no python3.99 on PATH, and there is no uv on PATH; {cure}"
         self.assertEqual(self.world.run(path="/usr/bin:/bin")["reason"], reason)
 
     def test_a_name_that_starts_another_version_is_not_believed(self):
@@ -302,8 +303,8 @@ class Python(WorldTest):
         os.mkdir(folder)
         os.symlink(sys.executable, os.path.join(folder, "python3.99"))
         self.world.order(python(version="3.99"), self.FILES, allows_host_python=False)
-        reason = f"python 3.99 is not to be had here: this is Python {sys.version.split()[0]}"
-        self.assertEqual(self.world.run(path=folder + ":/usr/bin:/bin")["reason"], reason)
+        reason = f"^python 3.99 is not to be had here: this is Python {sys.version.split()[0]}, and there is no uv"
+        self.assertRegex(self.world.run(path=folder + ":/usr/bin:/bin")["reason"], reason)
 
     def test_requirements_that_cannot_be_resolved_are_the_reason(self):
         packages = ["--no-index", "--find-links=/nonexistent", "no-such-package-x==1"]

@@ -274,6 +274,7 @@ class World:
             "limits": {"setupMs": 60_000, "runMs": 60_000, "uploadMs": 60_000, "graceMs": 300, **(limits or {})},
             "every": {"logMs": 100, "heartbeatMs": 200, "syncMs": 200, "stopMs": 50, **(every or {})},
             "allowsHostPython": more.get("allows_host_python", True),
+            **({"uv": more["uv"]} if "uv" in more else {}),
         }
         self.objects[f"launches/{TOKEN}/0.json"] = json.dumps(order).encode()
 
@@ -295,7 +296,7 @@ class World:
         self.objects[f"runs/o/{name}/1/manifest.json"] = json.dumps(manifest).encode()
 
     # Patches are Python, run after boot.py is imported, and at the end of the runner. `more` is for the process.
-    def start(self, patch="", runner_patch="", path=None, python=sys.executable, **more):
+    def start(self, patch="", runner_patch="", path=None, python=sys.executable, environment=None, **more):
         with open(os.path.join(HERE, "runner.py"), "rb") as file:
             source = file.read() + runner_patch.encode()
         script = b"head" + boot.MARK + base64.b85encode(zlib.compress(source)) + b"\n"
@@ -315,6 +316,9 @@ class World:
             "HOME": self.folder,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.endpoint + "/imds/",
             "ERRAND_LOCAL_INSTANCE": "mark",
+            # Nothing here asks the internet, whatever this machine has on PATH.
+            "UV_OFFLINE": "1",
+            **(environment or {}),
         }
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.cap = subprocess.Popen(["sleep", "900"], env=environment, start_new_session=True, **quiet)

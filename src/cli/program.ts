@@ -6,6 +6,7 @@ import type { LogOptions } from "./commands/logs.ts";
 import type { PlanOptions } from "./commands/plan.ts";
 import type { CommonOptions } from "./commands/runs.ts";
 import type { SubmitOptions } from "./commands/submit.ts";
+import type { ToolsAddOptions } from "./commands/tools.ts";
 import type { DaemonCommandOptions } from "./daemon.ts";
 import { DATA_DEFAULT } from "./local-note.ts";
 import type { Output } from "./output.ts";
@@ -29,6 +30,7 @@ export function createProgram(
   addSubmit(program, output, onExitCode);
   addReaders(program, output, onExitCode);
   addPlans(program, output, onExitCode);
+  addToolCommands(program, output, onExitCode);
   addDaemon(program, output, onExitCode);
   return program;
 }
@@ -153,6 +155,26 @@ function addPlans(program: Command, output: Output, onExitCode: OnExitCode): voi
     .action(async (words: string[], options: PlanOptions) => {
       const { check } = await import("./commands/check.ts");
       onExitCode(await check(output, words, options));
+    });
+}
+
+function addToolCommands(program: Command, output: Output, onExitCode: OnExitCode): void {
+  const tools = program
+    .command("tools")
+    .description("keep uv and Pythons in the bucket, for machines that reach nothing else");
+  common(tools.command("add").argument("<tool>", "uv, or python").argument("[versions...]"))
+    .description("put uv, or Pythons such as 3.10 and uv, into the bucket, verified")
+    .option("--arch <arch>", "x86_64, arm64, or host for the local cloud's machines", collect)
+    .option("--from <file>", "a file that is here: uv's wheel or archive, a Python's archive")
+    .action(async (tool: string, versions: string[], options: ToolsAddOptions) => {
+      const { addTools } = await import("./commands/tools.ts");
+      onExitCode(await addTools(output, [tool, ...versions], options));
+    });
+  common(tools.command("list"))
+    .description("list what is there")
+    .action(async (options: CommonOptions) => {
+      const { listTools } = await import("./commands/tools.ts");
+      onExitCode(await listTools(output, options));
     });
 }
 

@@ -7,6 +7,7 @@ import { key } from "./layout.ts";
 import type { Catalog, Image, Offer } from "./offers.ts";
 import type { Attempt, Run } from "./run.ts";
 import { GRACE_MS, SETUP_MS, UPLOAD_MS } from "./settle.ts";
+import { UV, uvPinSchema } from "./uv.ts";
 import { type Job, jobSchema } from "./workflow.ts";
 
 /** All or nothing is a reason to keep a launch small: one missing machine refuses them all. */
@@ -77,6 +78,8 @@ export const orderSchema = z.strictObject({
   }),
   /** On the local cloud alone, the host's Python may stand in for one that is not to be had. */
   allowsHostPython: z.boolean(),
+  /** For tasks of type python: the uv to fetch where the machine has none. */
+  uv: uvPinSchema.optional(),
 });
 export type Order = z.infer<typeof orderSchema>;
 
@@ -227,6 +230,7 @@ export function makeOrder({ run, attempt }: Member, settings: LaunchSettings): O
     },
     every: settings.every,
     allowsHostPython: settings.allowsHostPython,
+    ...(job.task.type === "python" && { uv: UV }),
   };
 }
 

@@ -24,6 +24,9 @@ export const key = {
   report: (token: string, index: number, stage: string) =>
     `inbox/reports/${token}.${index}.${stage}.json`,
   bootstrap: (sha256: string) => `tools/bootstrap/${sha256}`,
+  uv: (version: string, target: string) => `tools/uv/${version}/${target}/uv`,
+  pythonBuild: (version: string, target: string) => `tools/python/${version}-${target}.json`,
+  pythonArchive: (name: string) => `tools/python/${name}`,
   tag: (workflow: string, tag: string) => `tags/${workflow}/${tag}.json`,
   rejected: (run: string, dropName: string) => `rejected/${run}/${dropName}`,
 } as const;
@@ -36,6 +39,7 @@ export const prefix = {
   cancels: "inbox/cancel/",
   reports: "inbox/reports/",
   tags: "tags/",
+  tools: "tools/",
 } as const;
 
 /** `20261123-211530-k3f9q2`: the second it began, and six characters of a..z and 2..7. */

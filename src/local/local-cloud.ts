@@ -113,11 +113,14 @@ async function start(
   const faults = openFaults(join(directory.path, "faults.json"));
   undo.push(() => faults.close());
   const { sqs, s3, events } = await openStorage(directory.path, { endpoint, faults }, undo);
+  // What machines fetch once for all: uv, interpreters, packages. A machine's own disk ends with it.
+  const cache = join(directory.path, "cache");
+  await mkdir(cache, { recursive: true, mode: 0o700 });
   const ec2 = await createEc2({
     folder: join(directory.path, "ec2"),
     types: options.instanceTypes,
     endpoint,
-    environment: options.environment ?? { PATH: HOST_PATH },
+    environment: { ...(options.environment ?? { PATH: HOST_PATH }), ERRAND_CACHE: cache },
     issueCredentials: credentials.issueForInstance,
     sendEvent: async (body) => events.send(QUEUE, body),
     log: (message, fields) => options.log(message, fields ?? {}),

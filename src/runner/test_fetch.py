@@ -205,7 +205,7 @@ class Fetching(unittest.TestCase):
             "/it's \"quoted\"": "/it's%20%22quoted%22",
             "/100%25?q=a&b=c d#part": "/100%25?q=a&b=c%20d",
             "/x?": "/x?",
-            "//two//../{a,b}|c\\": "//two//../%7Ba,b%7D|c%5C",
+            "/x//two//../{a,b}|c\\": "/x//two//../%7Ba,b%7D|c%5C",
             "?q=1": "/?q=1",
             "": "/",
         }

@@ -1,0 +1,133 @@
+/**
+ * A CPython for the machines, fetched and verified by the pinned uv: it holds the addresses and the checksums of the builds
+ * that it installs, so that what goes into the bucket is what uv would install from the internet.
+ */
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { z } from "zod";
+import type { PythonBuild } from "../core/uv.ts";
+import { UserError } from "../errors.ts";
+import { sha256 } from "./fetch-uv.ts";
+
+const run = promisify(execFile);
+const INSTALL_MS = 600_000;
+
+const listedSchema = z.array(z.looseObject({ version: z.string(), url: z.string() }));
+
+export type PythonSource = {
+  /** The pinned one, of this machine. */
+  readonly uv: Uint8Array;
+  /** Major and minor, as "3.10". */
+  readonly version: string;
+  /** As "linux-x86_64", where it will run. */
+  readonly target: string;
+  /** The build's archive, or a folder that holds it under its own name; from the internet without it. */
+  readonly from?: string | undefined;
+};
+
+export type FetchedPython = { readonly build: PythonBuild; readonly body: Buffer };
+
+/** Throws UserError when uv knows no such build, or it cannot be had or verified. */
+export async function fetchPython(source: PythonSource): Promise<FetchedPython> {
+  const folder = await mkdtemp(path.join(tmpdir(), "errand-python-"));
+  try {
+    const uv = path.join(folder, "uv");
+    await writeFile(uv, source.uv, { mode: 0o755 });
+    return await fetchBy(uv, folder, source);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function fetchBy(
+  uv: string,
+  folder: string,
+  { version, target, from }: PythonSource,
+): Promise<FetchedPython> {
+  const name = nameForUv(version, target);
+  const listing = ["python", "list", "--only-downloads", "--output-format", "json", name];
+  const [listed] = listedSchema.parse(JSON.parse(await runUv(uv, listing, {})));
+  if (!listed) {
+    throw new UserError(
+      `uv knows no Python ${version} for ${target}`,
+      'Ask for one as "3.12"; pre-releases are not kept.',
+    );
+  }
+  if (!/^\d+\.\d+\.\d+$/.test(listed.version)) {
+    throw new UserError(`Python ${version} is not released yet: there is ${listed.version}`);
+  }
+  const archive = decodeURIComponent(new URL(listed.url).pathname.split("/").at(-1) ?? "");
+  const mirror = from === undefined ? {} : await makeMirror(folder, { archive, from, listed });
+  const archives = path.join(folder, "archives");
+  const install = ["python", "install", "--no-bin", "--install-dir", path.join(folder, "python")];
+  await runUv(uv, [...install, name], { ...mirror, UV_PYTHON_CACHE_DIR: archives });
+  const [kept = ""] = (await readdir(archives)).filter((each) => each.endsWith(archive));
+  const body = await readFile(path.join(archives, kept));
+  return { build: { format: 1, version: listed.version, archive, sha256: sha256(body) }, body };
+}
+
+function nameForUv(version: string, target: string): string {
+  const [system = "", machine = ""] = target.split("-");
+  const isLinux = system === "linux";
+  const arch = machine === "arm64" ? "aarch64" : machine;
+  return `cpython-${version}-${isLinux ? "linux" : "macos"}-${arch}-${isLinux ? "gnu" : "none"}`;
+}
+
+/** uv takes a folder of files for the place of the releases: `<release>/<archive>`, percent-encoded as in the address. */
+async function makeMirror(
+  folder: string,
+  {
+    archive,
+    from,
+    listed,
+  }: { archive: string; from: string; listed: z.infer<typeof listedSchema>[number] },
+): Promise<Record<string, string>> {
+  const isFolder = await stat(from).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
+  const file = path.resolve(isFolder ? path.join(from, archive) : from);
+  if (!(await isThere(file))) {
+    throw new UserError(`${file} is not there`, `It comes from ${listed.url}`);
+  }
+  const release = new URL(listed.url).pathname.split("/").at(-2) ?? "";
+  const place = path.join(folder, "mirror", release);
+  await mkdir(place, { recursive: true });
+  for (const name of new Set([archive, encodeURIComponent(archive)])) {
+    await symlink(file, path.join(place, name));
+  }
+  return { UV_PYTHON_INSTALL_MIRROR: pathToFileURL(path.join(folder, "mirror")).href };
+}
+
+const isThere = (file: string): Promise<boolean> =>
+  stat(file).then(
+    (status) => status.isFile(),
+    () => false,
+  );
+
+/** uv also has the operator's own settings: proxies, certificates, mirrors. */
+async function runUv(
+  uv: string,
+  words: readonly string[],
+  settings: Readonly<Record<string, string>>,
+): Promise<string> {
+  const assignments = Object.entries({ UV_SYSTEM_CERTS: "1", ...settings });
+  const given = assignments.map(([name, value]) => `${name}=${value}`);
+  try {
+    const { stdout } = await run("env", [...given, uv, ...words], {
+      timeout: INSTALL_MS,
+      maxBuffer: 16 << 20,
+    });
+    return stdout;
+  } catch (error) {
+    const { stderr = "" } = error as { stderr?: string };
+    throw new UserError(
+      `uv ${words.slice(0, 2).join(" ")}: ${stderr.trim() || String(error)}`,
+      "Bring the build here by yourself and name it: --from FILE",
+    );
+  }
+}

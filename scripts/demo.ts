@@ -94,7 +94,12 @@ function start(words: readonly string[], kind: "daemon" | "command"): ChildProce
     detached: true,
     // The daemon's log would drown the rest.
     stdio: kind === "daemon" ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"],
-    env: { ...process.env, ...(kind === "daemon" ? { ERRAND_LOG_LEVEL: "warn" } : {}) },
+    // The example needs nothing of the internet, and is not to wait for it.
+    env: {
+      UV_OFFLINE: "1",
+      ...process.env,
+      ...(kind === "daemon" ? { ERRAND_LOG_LEVEL: "warn" } : {}),
+    },
   });
 }
 

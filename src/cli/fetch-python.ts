@@ -65,7 +65,7 @@ async function fetchBy(
   const archives = path.join(folder, "archives");
   const install = ["python", "install", "--no-bin", "--install-dir", path.join(folder, "python")];
   await runUv(uv, [...install, name], { ...mirror, UV_PYTHON_CACHE_DIR: archives });
-  const [kept = ""] = (await readdir(archives)).filter((each) => each.endsWith(archive));
+  const [kept = ""] = await readdir(archives);
   const body = await readFile(path.join(archives, kept));
   return { build: { format: 1, version: listed.version, archive, sha256: sha256(body) }, body };
 }
@@ -100,7 +100,8 @@ async function makeMirror(
   for (const name of new Set([archive, encodeURIComponent(archive)])) {
     await symlink(file, path.join(place, name));
   }
-  return { UV_PYTHON_INSTALL_MIRROR: pathToFileURL(path.join(folder, "mirror")).href };
+  const mirror = pathToFileURL(path.join(folder, "mirror")).href;
+  return { UV_PYTHON_INSTALL_MIRROR: mirror, UV_OFFLINE: "0", UV_HTTP_RETRIES: "0" };
 }
 
 const isThere = (file: string): Promise<boolean> =>

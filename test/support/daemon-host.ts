@@ -60,7 +60,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
         isBurstable: false,
       },
     ],
-    environment: { PATH: process.env.PATH ?? "" },
+    environment: { PATH: process.env.PATH ?? "", UV_OFFLINE: "1" },
     log: () => {},
   });
   const credentials = { accessKeyId: local.accessKeyId, secretAccessKey: local.secretAccessKey };

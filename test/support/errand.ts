@@ -57,8 +57,15 @@ export type Running = {
   readonly said: (pattern: RegExp) => Promise<RegExpExecArray>;
 };
 
-export async function startErrand(): Promise<Errand> {
-  const data = await mkdtemp(path.join(tmpdir(), "errand-e2e-"));
+export type ErrandOptions = {
+  /** Over the daemon's own; its machines take over PATH, proxies and what is uv's and pip's. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** That of an earlier one, which has stopped; a new one without. */
+  readonly data?: string;
+};
+
+export async function startErrand(options: ErrandOptions = {}): Promise<Errand> {
+  const data = options.data ?? (await mkdtemp(path.join(tmpdir(), "errand-e2e-")));
   let daemon: ChildProcess | undefined;
   let ready: Ready | undefined;
 
@@ -66,7 +73,7 @@ export async function startErrand(): Promise<Errand> {
     daemon = spawn(
       process.execPath,
       [errandPath, "daemon", "--local", "--data", data, "--port", "0", "--log-level", "warn"],
-      { stdio: ["ignore", "pipe", "inherit"], env: environment() },
+      { stdio: ["ignore", "pipe", "inherit"], env: { ...environment(), ...options.environment } },
     );
     ready = await untilReady(daemon);
   }
@@ -76,7 +83,8 @@ export async function startErrand(): Promise<Errand> {
     if (!child) return 0;
     return end(child);
   }
-  const start = (...words: string[]) => startCommand([...words, "--local", "--data", data]);
+  const start = (...words: string[]) =>
+    startCommand([...words, "--local", "--data", data], options.environment);
   const run = (...words: string[]) => start(...words).finished;
   async function show(reference = "latest"): Promise<RunView> {
     const { code, stdout, stderr } = await run("show", reference, "--json");
@@ -115,10 +123,13 @@ export async function startErrand(): Promise<Errand> {
 /** Runs a command that needs no local cloud. */
 export const runErrand = (...words: string[]): Promise<Finished> => startCommand(words).finished;
 
-function startCommand(words: readonly string[]): Running {
+function startCommand(
+  words: readonly string[],
+  more: Readonly<Record<string, string>> = {},
+): Running {
   const child = spawn(process.execPath, [errandPath, ...words], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: environment(),
+    env: { ...environment(), ...more },
   });
   onTestFinished(() => void child.kill("SIGKILL"));
   const texts = { stdout: "", stderr: "" };
@@ -149,10 +160,10 @@ async function untilClosed(child: ChildProcess): Promise<number> {
   return code ?? -1;
 }
 
-/** Nothing of this machine's AWS, nor of its colours. */
+/** Nothing of this machine's AWS, nor of its colours; and nobody asks the internet who is not told to. */
 function environment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !/^(AWS|ERRAND)_/.test(name));
-  return { ...Object.fromEntries(kept), NO_COLOR: "1" };
+  return { ...Object.fromEntries(kept), NO_COLOR: "1", UV_OFFLINE: "1" };
 }
 
 async function untilReady(daemon: ChildProcess): Promise<Ready> {

@@ -107,6 +107,14 @@ async function addPythons(
   return added;
 }
 
+/** The pinned uv that runs on this machine: the bucket's, where it holds it. */
+async function uvOfHere(store: Store): Promise<Uint8Array> {
+  const target = ownTarget();
+  const kept = await store.find(key.uv(UV.version, target));
+  if (kept && sha256(kept.body) === UV.targets[target]?.sha256) return kept.body;
+  return fetchUv({ pin: UV, target, note: () => {} });
+}
+
 async function addPython(store: Store, source: Parameters<typeof fetchPython>[0]): Promise<Added> {
   const { build, body } = await fetchPython(source);
   const place = key.pythonArchive(build.archive);

@@ -8,10 +8,10 @@ import { MUTANTS } from "../test/simulation/mutants.ts";
 const SEEDS = process.env.SEEDS ?? "400";
 let caught = 0;
 let missed = 0;
-for (const { name } of MUTANTS) {
+for (const { name, test = "every run" } of MUTANTS) {
   const run = spawnSync(
     "node_modules/.bin/vitest",
-    ["run", "--project", "simulation", "-t", "every run", "--reporter=dot"],
+    ["run", "--project", "simulation", "-t", test, "--reporter=dot"],
     { env: { ...process.env, MUTANT: name, SEEDS, SEED: "" }, encoding: "utf8" },
   );
   const seed = /seed (\d+): ([^\n]*)/.exec(`${run.stdout}${run.stderr}`);

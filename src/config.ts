@@ -9,6 +9,7 @@ import { z } from "zod";
 import { DEFAULT_LIMITS } from "./core/limits.ts";
 import { UserError } from "./errors.ts";
 import { LOG_LEVELS } from "./log.ts";
+import { parseDuration } from "./providers/quantity.ts";
 
 const count = z.number().int().nonnegative();
 const milliseconds = z.number().int().positive();
@@ -21,6 +22,13 @@ const tagKey = z
     "a tag's key has letters, digits and + - = . , _ : @ only",
   )
   .refine((key) => !/^(errand:|aws:|Name$)/.test(key), "Errand sets this tag itself");
+
+const LENGTH_OF_TIME = 'is no length of time; one looks like "30d" or "12h"';
+
+/** A number alone would be seconds, and is more likely meant as days: refused. */
+export function parseRetention(text: string): number | undefined {
+  return /[dhms]$/.test(text) ? parseDuration(text) : undefined;
+}
 
 const configSchema = z.strictObject({
   region: z
@@ -64,6 +72,15 @@ const configSchema = z.strictObject({
       offerBandPercent: z.number().min(0).max(100).default(DEFAULT_LIMITS.offerBandPercent),
     })
     .prefault({}),
+  /** Runs that ended longer ago than this are pruned; without it none is. */
+  retention: z
+    .string({ error: LENGTH_OF_TIME })
+    .transform((text, context) => {
+      const ms = parseRetention(text);
+      if (ms === undefined) context.addIssue(LENGTH_OF_TIME);
+      return ms;
+    })
+    .optional(),
   logLevel: z.enum(LOG_LEVELS).default("info"),
   logFormat: z.enum(["json", "text"]).default("json"),
   /** Of the local cloud alone: the host's Python may stand in for one that is not to be had. */

@@ -147,6 +147,7 @@ function wire({
     clock: systemClock,
     events: config.queueUrl ? createEvents(clients.sqs, config.queueUrl) : noEvents(systemClock),
     limits: config.limits,
+    retentionMs: config.retention,
     settings: {
       installation,
       bucket: config.bucket,

@@ -4,6 +4,7 @@ import type { ArtifactOptions } from "./commands/artifacts.ts";
 import type { FaultOptions } from "./commands/local-faults.ts";
 import type { LogOptions } from "./commands/logs.ts";
 import type { PlanOptions } from "./commands/plan.ts";
+import type { PruneOptions } from "./commands/prune.ts";
 import type { CommonOptions } from "./commands/runs.ts";
 import type { SubmitOptions } from "./commands/submit.ts";
 import type { ToolsAddOptions } from "./commands/tools.ts";
@@ -29,6 +30,7 @@ export function createProgram(
     .exitOverride();
   addSubmit(program, output, onExitCode);
   addReaders(program, output, onExitCode);
+  addTags(program, output, onExitCode);
   addPlans(program, output, onExitCode);
   addToolCommands(program, output, onExitCode);
   addDaemon(program, output, onExitCode);
@@ -118,7 +120,9 @@ function addReaders(program: Command, output: Output, onExitCode: OnExitCode): v
       const { logs } = await import("./commands/logs.ts");
       onExitCode(await logs(output, { run, job }, options));
     });
-  common(program.command("artifacts").argument("<run>", RUN).argument("[job]"))
+  common(
+    program.command("artifacts").argument("<run>", `${RUN}; or WORKFLOW:TAG`).argument("[job]"),
+  )
     .description("list what the jobs of a run brought back")
     .option("--download <dir>", "bring it here, verified")
     .action(async (run: string, job: string | undefined, options: ArtifactOptions) => {
@@ -138,6 +142,39 @@ function addReaders(program: Command, output: Output, onExitCode: OnExitCode): v
     .action(async (options: CommonOptions & { all?: boolean }) => {
       const { instances } = await import("./commands/instances.ts");
       onExitCode(await instances(output, options));
+    });
+}
+
+function addTags(program: Command, output: Output, onExitCode: OnExitCode): void {
+  const tags = program
+    .command("tags")
+    .description("names for the artifacts of successful runs, as in prepare:latest");
+  common(tags.command("add").argument("<tag>").argument("<run>", RUN).argument("[workflow]"))
+    .description("put a tag on the workflows a run was asked for, or on one of its workflows")
+    .action(async (tag: string, run: string, workflow: string | undefined, options) => {
+      const { addTag } = await import("./commands/tags.ts");
+      onExitCode(await addTag(output, { tag, run, workflow }, options as CommonOptions));
+    });
+  common(tags.command("list").argument("[workflow]"))
+    .description("list tags and the runs they stand for")
+    .action(async (workflow: string | undefined, options: CommonOptions) => {
+      const { tags: list } = await import("./commands/tags.ts");
+      onExitCode(await list(output, workflow, options));
+    });
+  common(tags.command("delete").argument("<tag>").argument("[workflow]"))
+    .description("take a tag away; artifacts stay until they are pruned")
+    .action(async (tag: string, workflow: string | undefined, options: CommonOptions) => {
+      const { deleteTag } = await import("./commands/tags.ts");
+      onExitCode(await deleteTag(output, { tag, workflow }, options));
+    });
+  common(program.command("prune"))
+    .description("list what old runs left in the bucket, but what tags and open runs need")
+    .option("--older-than <time>", "of runs that ended longer ago, as in 30d")
+    .option("--apply", "take it away")
+    .addOption(new Option("--yes").hideHelp())
+    .action(async (options: PruneOptions) => {
+      const { prune } = await import("./commands/prune.ts");
+      onExitCode(await prune(output, options));
     });
 }
 

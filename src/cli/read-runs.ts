@@ -58,7 +58,8 @@ export async function findView(store: Store, id: string): Promise<RunView | unde
     );
   }
   const { format: _, ...view } = stored;
-  return view;
+  // Views written before there was retention do not say it.
+  return { ...view, prunedAt: view.prunedAt ?? null };
 }
 
 function parseView(id: string, body: Uint8Array): RunView & { readonly format?: number } {
@@ -103,6 +104,7 @@ export const viewDrop = ({ id, workflow }: Pick<Drop, "id" | "workflow">): RunVi
   createdAt: new Date(timeOf(id)).toISOString(),
   finishedAt: null,
   costUsd: 0,
+  prunedAt: null,
   problems: [],
   warnings: [],
   jobs: [],

@@ -22,6 +22,7 @@ export function renderRun(view: RunView, options: RenderOptions): string[] {
   const { palette } = options;
   return [
     renderTitle(view, options),
+    ...renderPruned(view, palette),
     ...view.problems.map((problem) => `  ${palette.bad(oneLine(problem))}`),
     ...view.warnings.map((warning) => `  ${palette.warn(`warning: ${oneLine(warning)}`)}`),
     ...(view.jobs.length > 0 ? ["", ...indent(renderJobs(view, options))] : []),
@@ -30,6 +31,12 @@ export function renderRun(view: RunView, options: RenderOptions): string[] {
     ...section("notes", renderNotes(view), palette),
   ];
 }
+
+/** What is listed below it is no more to be had. */
+const renderPruned = (view: RunView, palette: Palette): string[] =>
+  view.prunedAt === null
+    ? []
+    : [`  ${palette.warn(`logs and artifacts were pruned on ${view.prunedAt.slice(0, 10)}`)}`];
 
 const indent = (lines: readonly string[]): string[] => lines.map((line) => `  ${line}`);
 
@@ -150,7 +157,7 @@ function renderArtifacts(view: RunView): string[] {
       oneLine(artifact.path),
       formatCount(artifact.files, "file"),
       formatBytes(artifact.bytes),
-      job.state === "succeeded" ? "" : "partial",
+      view.prunedAt !== null ? "pruned" : job.state === "succeeded" ? "" : "partial",
     ]),
   );
   return renderTable(

@@ -28,6 +28,12 @@ export const key = {
   pythonBuild: (version: string, target: string) => `tools/python/${version}-${target}.json`,
   pythonArchive: (name: string) => `tools/python/${name}`,
   tag: (workflow: string, tag: string) => `tags/${workflow}/${tag}.json`,
+  /** What retention means to do with a run. */
+  mark: (run: string) => `retention/${run}.json`,
+  /** Empty: retention has done with a run, and need not look at it again. */
+  pruned: (run: string) => `pruned/${run}`,
+  /** A run that is being taken in needs artifacts of another. */
+  pin: (run: string, source: string) => `pins/${run}/${source}`,
   rejected: (run: string, dropName: string) => `rejected/${run}/${dropName}`,
 } as const;
 
@@ -40,6 +46,12 @@ export const prefix = {
   reports: "inbox/reports/",
   tags: "tags/",
   tools: "tools/",
+  pruned: "pruned/",
+  pins: "pins/",
+  /** All that a run's attempts brought back, with a slash at its end. */
+  run: (run: string) => `runs/${run}/`,
+  launch: (token: string) => `launches/${token}/`,
+  rejected: (run: string) => `rejected/${run}/`,
 } as const;
 
 /** `20261123-211530-k3f9q2`: the second it began, and six characters of a..z and 2..7. */

@@ -136,6 +136,14 @@ export const runSchema = z.strictObject({
   attempts: z.array(attemptSchema),
   refusals: z.array(refusalSchema),
   verdicts: z.array(verdictSchema),
+  /** Retention has taken, or is taking, all but this record away. */
+  pruned: z
+    .strictObject({
+      at: time,
+      objects: z.number().int().nonnegative(),
+      bytes: z.number().int().nonnegative(),
+    })
+    .optional(),
 });
 export type Run = z.infer<typeof runSchema>;
 

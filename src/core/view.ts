@@ -42,6 +42,8 @@ export type RunSummary = {
 
 /** `errand show --json`. */
 export type RunView = RunSummary & {
+  /** Since when retention has taken its bundle, logs and artifacts away; null while they are there. */
+  readonly prunedAt: string | null;
   /** Why the drop never became jobs, one line each; empty otherwise. */
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
@@ -129,6 +131,7 @@ export function viewRun(run: Run, { at, holds }: ViewOptions): RunView {
   const tries = triesByJob(run);
   return {
     ...summarizeRun(run, at),
+    prunedAt: run.pruned ? isoOf(run.pruned.at) : null,
     problems: run.rejected ?? [],
     warnings: run.warnings,
     jobs: run.jobs.map((job) => viewJob(job, { run, at, states, holds, tries })),

@@ -13,6 +13,7 @@ import { openCapacityBook } from "./capacity-book.ts";
 import { keepScript, publishLimits } from "./installation.ts";
 import { createIntakeQueue } from "./intake-queue.ts";
 import { type Holder, keepLease } from "./lease.ts";
+import { createRetentionTurn } from "./retention-turn.ts";
 import { createStatusWriter } from "./status.ts";
 import { leaseTurn, listenTurn, planTurn, putOff, sweepTurn, type Turning } from "./turns.ts";
 
@@ -23,6 +24,8 @@ export type DaemonOptions = Pick<Turning, "pollMs" | "sweepMs"> & {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
+  /** How long after its end a run is kept; undefined: for ever. */
+  readonly retentionMs: number | undefined;
   readonly settings: Omit<LaunchSettings, "scriptSha256">;
   /** The constant part of the user-data. */
   readonly script: { readonly script: string; readonly sha256: string };
@@ -127,6 +130,7 @@ async function setUp(
     intakes,
     planner,
     sweeper,
+    retain: createRetentionTurn(options),
     heard: [],
     stop,
   };

@@ -4,6 +4,7 @@
  */
 import { key, prefix, RUN_ID } from "../core/layout.ts";
 import type { Limits } from "../core/limits.ts";
+import { sourcesOf } from "../core/retention.ts";
 import type { Run } from "../core/run.ts";
 import { isFinished } from "../core/states.ts";
 import { viewRun } from "../core/view.ts";
@@ -14,6 +15,7 @@ import { type CompiledDrop, compileDrop } from "./compile-drop.ts";
 import { type DropName, parseDropKey } from "./drop-name.ts";
 import { derivedRunId, runName } from "./names.ts";
 import { createRun, markOpen, readRun } from "./records.ts";
+import { keepRun, pin, unpin } from "./retention.ts";
 
 export type Intake = {
   readonly store: Store;
@@ -34,8 +36,11 @@ export async function takeIn(intake: Intake, dropKey: string): Promise<void> {
   if (found.isNew) {
     const run = await begin(intake, drop, { name, id: found.id });
     if (!run) return;
+    // Only now: the record is there, and open, and speaks for what it needs itself.
+    if (run.rejected || sourcesOf(run.jobs).length > 0) await unpin(store, run.id);
     log.info("drop taken in", { run: run.id, name: run.name, key: dropKey, jobs: run.jobs.length });
   } else {
+    await unpin(store, found.id);
     log.info("drop seen again", { run: found.id, key: dropKey });
   }
   await removeDrop(store, drop);
@@ -124,18 +129,41 @@ type Compiled = CompiledDrop & { readonly rejected?: string[] };
 
 /** What the user can mend ends as a failed run with its reasons. */
 async function compile(
-  { store, limits, log }: Intake,
+  { store, clock, limits, log }: Intake,
   drop: Drop,
   { name, id, bundleKey }: { name: DropName; id: string; bundleKey: string },
 ): Promise<Compiled> {
   const run = { id, name: runName(id) };
   try {
     if (name.problem) throw new UserError(name.problem);
-    return await compileDrop({ store, limits }, { drop, name, run, bundleKey });
+    const compiled = await compileDrop({ store, limits }, { drop, name, run, bundleKey });
+    await holdInputs({ store, clock }, id, compiled);
+    return compiled;
   } catch (error) {
     if (isCloudError(error)) throw error;
     const workflows = name.workflow === undefined ? [] : [name.workflow];
     return { workflows, jobs: [], warnings: [], rejected: reasonsOf(error, drop, log) };
+  }
+}
+
+/** Until the record stands, a pin keeps what its tags named: one may be moved, and retention come by, meanwhile. */
+async function holdInputs(
+  { store, clock }: Pick<Intake, "store" | "clock">,
+  run: string,
+  { jobs }: CompiledDrop,
+): Promise<void> {
+  const sources = sourcesOf(jobs);
+  await pin(store, run, sources);
+  for (const source of sources) {
+    if (await keepRun(store, source, clock)) continue;
+    const input = jobs
+      .flatMap(({ inputs }) => inputs)
+      .find((each) => each.type === "set" && each.run === source);
+    const reference = input?.type === "set" ? input.reference : source;
+    throw new UserError(
+      `${reference} stands for run ${source}, whose artifacts have been pruned`,
+      "Run that workflow again with the tag, or put the tag on a younger run.",
+    );
   }
 }
 

@@ -296,7 +296,7 @@ async function tell(planner: Planner, world: World, { next }: Decided): Promise<
   try {
     await status.write(run, holds, world.at);
     if (!isFinished(run)) return;
-    if (runState(run) === "succeeded") await tagRun(store, run, world.at);
+    if (runState(run) === "succeeded") await tagRun(store, run, planner.clock);
     // Last of all: until the marker is gone, a crash has all of this done again.
     await store.remove(key.open(run.id));
     status.forget(run.id);

@@ -8,6 +8,7 @@ import type { Bell } from "./bell.ts";
 import type { CapacityBook } from "./capacity-book.ts";
 import type { IntakeQueue } from "./intake-queue.ts";
 import { type LeaseKeeper, RENEW_MS } from "./lease.ts";
+import type { RetentionTurn } from "./retention-turn.ts";
 import { type Sweeper, sweep } from "./sweep.ts";
 import { type Planner, type Ticked, tick } from "./tick.ts";
 
@@ -23,6 +24,7 @@ export type Turning = {
   readonly intakes: IntakeQueue;
   readonly planner: Planner;
   readonly sweeper: Sweeper;
+  readonly retain: RetentionTurn;
   /** Messages that the next complete look deals with. */
   readonly heard: Message[];
   /** How often the world is looked at while a run is open, without any event. */
@@ -99,11 +101,12 @@ async function acknowledge(message: Message, { events, log }: Turning): Promise<
 }
 
 export async function sweepTurn(turning: Turning): Promise<void> {
-  const { store, intakes, sweeper, clock, log, sweepMs, stop } = turning;
+  const { store, intakes, sweeper, retain, clock, log, sweepMs, stop } = turning;
   try {
     const drops = await store.list(prefix.drops);
     intakes.take(drops.map((drop) => drop.key));
     await sweep(sweeper);
+    await retain();
   } catch (error) {
     putOff("sweep", error, log);
   }

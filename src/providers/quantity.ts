@@ -48,7 +48,8 @@ export const duration: Reader<number> = scalar(
   },
 );
 
-function parseDuration(value: unknown): number | undefined {
+/** Undefined for what is none. Digits alone are seconds. */
+export function parseDuration(value: unknown): number | undefined {
   if (typeof value !== "string") return undefined;
   if (/^\d{1,12}$/.test(value)) return Number(value) * 1_000;
   const match = /^(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?$/.exec(value);

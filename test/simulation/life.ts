@@ -79,6 +79,7 @@ export function beginLife(world: World, options: LifeOptions): Life {
       clock,
       log: { debug: quiet, info: quiet, warn: quiet, error },
       limits,
+      retentionMs: undefined,
       settings: makeSettings(),
       script: SCRIPT,
       holder: { holder: name, host: name, pid: 1 },

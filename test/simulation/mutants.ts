@@ -7,7 +7,11 @@ export type Mutant = {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** Which test has to catch it; the storm where nothing is said. */
+  readonly test?: string;
 };
+
+const RETENTION = "retention takes away nothing";
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -101,6 +105,49 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/settle.ts",
     find: "  if (attempt.goneAt !== undefined && !isOpen(attempt)) return attempt;",
     replace: "  if (attempt.goneAt !== undefined && !attempt.outcome) return attempt;",
+  },
+  {
+    name: "retention that does not look again after its mark",
+    file: "src/daemon/prune.ts",
+    find: "await readReferences(pruner.store, pruner.clock);",
+    replace: "{ keptBy: new Map(), unreadable: [] };",
+    test: RETENTION,
+  },
+  {
+    name: "a tag that does not look for a mark",
+    file: "src/daemon/tags.ts",
+    find: `  if (await keepRun(store, run, clock)) return { type: "done", before };`,
+    replace: `  if (run) return { type: "done", before };`,
+    test: RETENTION,
+  },
+  {
+    name: "a condemned run taken for kept",
+    file: "src/daemon/retention.ts",
+    find: `    if (mark.content.stage === "kept") return true;`,
+    replace: `    if (mark.content.stage !== "pruning") return true;`,
+    test: RETENTION,
+  },
+  {
+    name: "a point of no return that is passed whoever was first",
+    file: "src/daemon/prune.ts",
+    find: "    if (moved === undefined) return false;",
+    replace: "",
+    test: RETENTION,
+  },
+  {
+    name: "inputs of a drop that nothing holds until its record stands",
+    file: "src/daemon/intake.ts",
+    find: "  await pin(store, run, sources);",
+    replace: "",
+    test: RETENTION,
+  },
+  {
+    name: "a pin taken away before the record stands",
+    file: "src/daemon/intake.ts",
+    find: "  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });",
+    replace: `  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });
+  await unpin(store, id);`,
+    test: RETENTION,
   },
   {
     name: "a launch sent otherwise than it was frozen",

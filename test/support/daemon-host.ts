@@ -88,6 +88,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       clock,
       log: quietLog,
       limits,
+      retentionMs: undefined,
       settings: makeSettings({
         installation,
         bucket: local.bucket,

@@ -16,6 +16,7 @@ export const makeRunView = (changes: Partial<RunView> = {}): RunView => ({
   createdAt: secondsIn(0),
   finishedAt: null,
   costUsd: 0,
+  prunedAt: null,
   problems: [],
   warnings: [],
   jobs: [],

@@ -1,6 +1,7 @@
-/** `errand artifacts RUN [JOB]`: what the jobs brought back, and bringing it here. */
+/** `errand artifacts RUN|WORKFLOW:TAG [JOB]`: what the jobs brought back, and bringing it here. */
 import path from "node:path";
-import type { RunView } from "../../core/view.ts";
+import type { JobView, RunView } from "../../core/view.ts";
+import { readTag } from "../../daemon/tags.ts";
 import { UserError } from "../../errors.ts";
 import type { Store } from "../../ports.ts";
 import { connect } from "../connect.ts";
@@ -10,8 +11,10 @@ import type { Output } from "../output.ts";
 import { renderArtifactTree } from "../render-artifacts.ts";
 import { formatBytes, formatCount, oneLine } from "../render-values.ts";
 import { findRun } from "../select-run.ts";
+import { noSuchTag, parseTagReference } from "../tag-reference.ts";
 import { selectJobs } from "./logs.ts";
 import type { CommonOptions } from "./runs.ts";
+import { refusePruned } from "./tags.ts";
 
 export type ArtifactOptions = CommonOptions & { readonly download?: string };
 
@@ -21,8 +24,9 @@ export async function artifacts(
   options: ArtifactOptions,
 ): Promise<number> {
   const { store } = await connect(options);
-  const view = await findRun(store, run);
-  const sets = await readArtifacts(store, view, selectJobs(view, job));
+  const { view, jobs, isOne } = await findJobs(store, run, job);
+  refusePruned(view);
+  const sets = await readArtifacts(store, view, jobs);
   if (options.download === undefined) {
     list(output, view, { sets, json: options.json });
     return 0;
@@ -36,10 +40,42 @@ export async function artifacts(
   // One job's artifacts lie in DIR itself; those of several would meet there, so each has a folder.
   const folders = sets.map((set) => ({
     set,
-    folder: path.resolve(options.download ?? "", job === undefined ? set.job : ""),
+    folder: path.resolve(options.download ?? "", isOne ? "" : set.job),
   }));
   await download(output, view, { store, folders, json: options.json });
   return 0;
+}
+
+type FoundJobs = {
+  readonly view: RunView;
+  readonly jobs: readonly JobView[];
+  readonly isOne: boolean;
+};
+
+/** Jobs of a run, or those whose artifacts carry a tag, with the tries that count alone. */
+async function findJobs(
+  store: Store,
+  reference: string,
+  job: string | undefined,
+): Promise<FoundJobs> {
+  const name = parseTagReference(reference);
+  if (!name) {
+    const view = await findRun(store, reference);
+    return { view, jobs: selectJobs(view, job), isOne: job !== undefined };
+  }
+  const tag = await readTag(store, name);
+  if (tag.type !== "found") throw await noSuchTag(store, name);
+  const { run, sets } = tag.content;
+  const view = await findRun(store, run);
+  const attempts = new Map(sets.map((set) => [set.job, set.attempt]));
+  const jobs = view.jobs
+    .filter((each) => attempts.has(each.name))
+    .map((each) => ({
+      ...each,
+      attempts: each.attempts.filter(({ number }) => number === attempts.get(each.name)),
+    }));
+  const chosen = job === undefined ? jobs : selectJobs({ ...view, name: reference, jobs }, job);
+  return { view, jobs: chosen, isOne: job !== undefined || jobs.length === 1 };
 }
 
 function list(

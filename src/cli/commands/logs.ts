@@ -10,6 +10,7 @@ import { createLinePrinter } from "../render-lines.ts";
 import { findRun } from "../select-run.ts";
 import { systemClock } from "../system-clock.ts";
 import type { CommonOptions } from "./runs.ts";
+import { refusePruned } from "./tags.ts";
 
 export type LogOptions = CommonOptions & { readonly follow?: boolean };
 
@@ -20,6 +21,7 @@ export async function logs(
 ): Promise<number> {
   const { store, pollMs } = await connect(options);
   const view = await findRun(store, run);
+  refusePruned(view);
   const jobs = selectJobs(view, job);
   const print = createPrinter(output, { jobs, isOne: job !== undefined, json: options.json });
   if (!options.follow) {

@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { raceRetention } from "./retention.ts";
+
+const seeds = Number(process.env.SEEDS ?? 300);
+const first = Number(process.env.SEED ?? 1);
+const count = process.env.SEED === undefined ? seeds : 1;
+
+test("retention takes away nothing that a tag or an open run needs, in whatever order calls are answered and whoever dies", async () => {
+  const seen = new Set<string>();
+  for (let seed = first; seed < first + count; seed += 1) {
+    try {
+      for (const each of await raceRetention(seed)) seen.add(each);
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  if (count < 100) return;
+  expect([...seen].sort()).toEqual(["crash", "drop rejected", "kept", "pruned", "tag refused"]);
+});

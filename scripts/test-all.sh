@@ -14,9 +14,14 @@ SEEDS="${SEEDS:-20000}" node_modules/.bin/vitest run --project simulation \
 # Planted bugs: the simulation must catch each of them.
 node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
 
+# The local cloud, killed more often.
+TORTURE_ROUNDS="${TORTURE_ROUNDS:-20}" node_modules/.bin/vitest run test/integration/local-torture.test.ts \
+  --reporter=default --reporter=json --outputFile.json="$results/torture.json" || status=1
+
 # Programs that we did not write: the aws command against the local cloud, our suites against moto.
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
 
-node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" "$results/tools.json" || status=1
+node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" "$results/torture.json" \
+  "$results/tools.json" || status=1
 exit "$status"

@@ -25,9 +25,10 @@ export type JournalState<Entry> = {
   apply(entry: Entry): void;
   /** Entries that say together what all entries applied so far have said. */
   snapshot(): Iterable<Entry>;
+  /** Rewriting waits for this many lines, and then until most of them say nothing any more. 10,000 unless told. */
+  readonly rewriteLinesMin?: number | undefined;
 };
 
-/** Rewriting waits for this many lines, and then until most of them say nothing any more. */
 const REWRITE_LINES_MIN = 10_000;
 const REWRITE_RATIO = 4;
 const BATCH_BYTES = 1 << 20;
@@ -37,7 +38,8 @@ export function openJournal<Entry>(state: JournalState<Entry>): Journal<Entry> {
   let fd = openSync(state.path, constants.O_RDWR | constants.O_CREAT, 0o600);
   let size = replay(fd, state);
   ftruncateSync(fd, size.bytes);
-  let linesMax = REWRITE_LINES_MIN;
+  const linesMin = state.rewriteLinesMin ?? REWRITE_LINES_MIN;
+  let linesMax = linesMin;
   let isClosed = false;
 
   const rewriteWhenLong = (): void => {
@@ -53,7 +55,7 @@ export function openJournal<Entry>(state: JournalState<Entry>): Journal<Entry> {
     }
     closeSync(fd);
     fd = next;
-    linesMax = Math.max(REWRITE_LINES_MIN, size.lines * REWRITE_RATIO);
+    linesMax = Math.max(linesMin, size.lines * REWRITE_RATIO);
   };
   rewriteWhenLong();
 

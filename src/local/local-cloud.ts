@@ -51,6 +51,8 @@ export type LocalCloudOptions = Partial<Settings> & {
   readonly bucket?: string;
   /** What machines take over of the host's environment; the system's own PATH by default. */
   readonly environment?: HostEnvironment;
+  /** Journals of S3 and SQS are rewritten once they are this long and mostly old; for tests that want to see it happen. */
+  readonly rewriteLinesMin?: number;
   readonly log: Log;
 };
 
@@ -112,7 +114,11 @@ async function start(
   const settings = await readSettings(directory.path, { bootMs, listingLagMs, throttling });
   const faults = openFaults(join(directory.path, "faults.json"));
   undo.push(() => faults.close());
-  const { sqs, s3, events } = await openStorage(directory.path, { endpoint, faults }, undo);
+  const { sqs, s3, events } = await openStorage(
+    directory.path,
+    { endpoint, faults, rewriteLinesMin: options.rewriteLinesMin },
+    undo,
+  );
   // What machines fetch once for all: uv, interpreters, packages. A machine's own disk ends with it.
   const cache = join(directory.path, "cache");
   await mkdir(cache, { recursive: true, mode: 0o700 });
@@ -181,19 +187,24 @@ type Storage = { readonly sqs: Sqs; readonly s3: S3; readonly events: EventFault
 
 async function openStorage(
   directory: string,
-  { endpoint, faults }: { readonly endpoint: string; readonly faults: Faults },
+  options: {
+    readonly endpoint: string;
+    readonly faults: Faults;
+    readonly rewriteLinesMin: number | undefined;
+  },
   undo: Undo,
 ): Promise<Storage> {
-  const place = { region: REGION, accountId: ACCOUNT_ID };
+  const { endpoint, faults, rewriteLinesMin } = options;
+  const common = { region: REGION, accountId: ACCOUNT_ID, rewriteLinesMin };
   for (const name of ["sqs", "s3"]) {
     await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
   }
-  const sqs = openSqs({ path: join(directory, "sqs", "journal"), endpoint, ...place });
+  const sqs = openSqs({ path: join(directory, "sqs", "journal"), endpoint, ...common });
   undo.push(() => sqs.close());
   const events = createEventFaults(faults, sqs.sendMessage);
   undo.push(() => events.close());
   const queues = { hasQueue: sqs.hasQueue, sendMessage: events.send };
-  const s3 = openS3({ directory: join(directory, "s3"), queues, ...place });
+  const s3 = openS3({ directory: join(directory, "s3"), queues, ...common });
   undo.push(() => s3.close());
   return { sqs, s3, events };
 }

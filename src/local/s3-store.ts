@@ -104,7 +104,7 @@ type State = {
 };
 
 /** Throws Error when the journal is damaged. */
-export function openS3Store(directory: string): S3Store {
+export function openS3Store(directory: string, rewriteLinesMin?: number): S3Store {
   const dataPath = join(directory, "data");
   mkdirSync(dataPath, { recursive: true, mode: 0o700 });
   const pathOf = (file: string): string => join(dataPath, file);
@@ -123,6 +123,7 @@ export function openS3Store(directory: string): S3Store {
     path: join(directory, "journal"),
     apply: (entry) => apply(state, entry),
     snapshot: () => snapshot(state),
+    rewriteLinesMin,
   });
   isReplayed = true;
   for (const file of readdirSync(dataPath)) {

@@ -41,6 +41,8 @@ export type S3Options = {
   readonly directory: string;
   readonly region: string;
   readonly accountId: string;
+  /** Of its journal. */
+  readonly rewriteLinesMin?: number | undefined;
   readonly queues: {
     hasQueue(name: string): boolean;
     sendMessage(name: string, body: string): void;
@@ -51,7 +53,7 @@ const KEY_BYTES_MAX = 1024;
 
 /** Throws Error when the journal is damaged. */
 export function openS3(options: S3Options): S3 {
-  const store = openS3Store(options.directory);
+  const store = openS3Store(options.directory, options.rewriteLinesMin);
   return {
     async handle(received) {
       const request = withHoistedHeaders(received);

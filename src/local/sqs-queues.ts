@@ -99,16 +99,27 @@ type State = {
   readonly now: () => number;
 };
 
+export type QueuesOptions = {
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Of the journal. */
+  readonly rewriteLinesMin?: number | undefined;
+};
+
 /** AWS refuses longer timers; a sleeper looks again after this at the latest. */
 const WAIT_MS_MAX = 20_000;
 
 /** `path` is the journal's. Throws Error when it is damaged. */
-export function openQueues(path: string, now: () => number = Date.now): Queues {
+export function openQueues(
+  path: string,
+  { now = Date.now, rewriteLinesMin }: QueuesOptions = {},
+): Queues {
   const held = new Map<string, Held>();
   const journal = openJournal<Entry>({
     path,
     apply: (entry) => apply(held, entry),
     snapshot: () => snapshot(held),
+    rewriteLinesMin,
   });
   const state: State = { held, journal, now };
   return {

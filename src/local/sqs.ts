@@ -26,6 +26,7 @@ export type Sqs = Service & {
 export type SqsOptions = Place & {
   /** The journal's path. */
   readonly path: string;
+  readonly rewriteLinesMin?: number | undefined;
 };
 
 const REQUEST_BYTES_MAX = 4 << 20;
@@ -36,7 +37,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
 
 /** Throws Error when the journal is damaged. */
 export function openSqs(options: SqsOptions): Sqs {
-  const queues = openQueues(options.path);
+  const queues = openQueues(options.path, { rewriteLinesMin: options.rewriteLinesMin });
   return {
     async handle(request) {
       const operation = findOperation(request);

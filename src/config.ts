@@ -3,7 +3,7 @@
  * with the place it comes from. The only reader of `process.env`.
  */
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { DEFAULT_LIMITS } from "./core/limits.ts";
@@ -72,6 +72,8 @@ const configSchema = z.strictObject({
       offerBandPercent: z.number().min(0).max(100).default(DEFAULT_LIMITS.offerBandPercent),
     })
     .prefault({}),
+  /** Modules of providers besides the built-in ones: paths relative to the configuration, or packages. */
+  providers: z.array(z.string().min(1)).default([]),
   /** Runs that ended longer ago than this are pruned; without it none is. */
   retention: z
     .string({ error: LENGTH_OF_TIME })
@@ -96,12 +98,20 @@ const configSchema = z.strictObject({
     .prefault({}),
 });
 
-export type Config = z.infer<typeof configSchema>;
+export type Config = Omit<z.infer<typeof configSchema>, "providers"> & {
+  /** With the directory that each is looked for from. */
+  readonly providers: readonly { readonly module: string; readonly directory: string }[];
+};
 
 /** By the names of the configuration, with dots; `undefined` for a flag that was not given. */
 export type ConfigFlags = { readonly [path: string]: string | number | boolean | undefined };
 export type Environment = { readonly [name: string]: string | undefined };
-export type ConfigFile = { readonly name: string; readonly text: string };
+export type ConfigFile = {
+  readonly name: string;
+  readonly text: string;
+  /** Where it lies; the working directory where nothing is said. */
+  readonly directory?: string;
+};
 
 /** The first that is set counts. All else is for the file. */
 const VARIABLES: readonly (readonly [name: string, path: string])[] = [
@@ -132,7 +142,11 @@ export function parseConfig({ flags = {}, environment = {}, file }: Sources): Co
     set(settings, setting, origins);
   }
   const parsed = configSchema.safeParse(settings);
-  if (parsed.success && problems.length === 0) return parsed.data;
+  if (parsed.success && problems.length === 0) {
+    const directory = file?.directory ?? ".";
+    const providers = parsed.data.providers.map((module) => ({ module, directory }));
+    return { ...parsed.data, providers };
+  }
   const fallback = file?.name ?? "configuration";
   const issues = parsed.error?.issues ?? [];
   const all = [...problems, ...issues.flatMap((each) => describeIssue(each, origins, fallback))];
@@ -253,7 +267,7 @@ export async function loadConfig(
 
 async function readNamed(path: string): Promise<ConfigFile> {
   try {
-    return { name: path, text: await readFile(path, "utf8") };
+    return { name: path, text: await readFile(path, "utf8"), directory: dirname(resolve(path)) };
   } catch (error) {
     throw unreadable(path, error);
   }
@@ -268,7 +282,7 @@ async function readFirst(names: readonly string[], cwd: string): Promise<ConfigF
   for (const name of names) {
     const path = name.startsWith("/") ? name : join(cwd, name);
     try {
-      return { name, text: await readFile(path, "utf8") };
+      return { name, text: await readFile(path, "utf8"), directory: dirname(resolve(path)) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") continue;
       throw unreadable(path, error);

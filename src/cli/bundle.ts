@@ -5,6 +5,7 @@ import type { Limits } from "../core/limits.ts";
 import { readTags } from "../daemon/tags.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
+import type { Provider } from "../providers/provider.ts";
 import { type Compiled, compileBundle, listTagReferences } from "../workflow/compile.ts";
 import type { Tags } from "../workflow/inputs.ts";
 import type { Request } from "../workflow/request.ts";
@@ -47,10 +48,11 @@ export async function compile(
     readonly run: { readonly id: string; readonly name: string };
     readonly tags: TagLookup;
     readonly limits: Limits;
+    readonly providers: readonly Provider[];
   },
 ): Promise<Compiled> {
-  const { request, run, limits } = options;
-  const input = { files: bundle.texts, request, run, limits };
+  const { request, run, limits, providers } = options;
+  const input = { files: bundle.texts, request, run, limits, providers };
   return compileBundle({ ...input, tags: await lookUp(options.tags, input) });
 }
 

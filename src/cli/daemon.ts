@@ -22,6 +22,7 @@ import { listenForInterrupt } from "./interrupt.ts";
 import { findLocalCloud, isRunning, needLocalCloud } from "./local-note.ts";
 import { readLocalTypes } from "./local-types.ts";
 import type { Output } from "./output.ts";
+import { loadProviders } from "./provider-modules.ts";
 import { systemClock } from "./system-clock.ts";
 
 export type DaemonCommandOptions = ConnectOptions & {
@@ -103,6 +104,7 @@ async function idle(output: Output, connection: Connection, signal: AbortSignal)
 
 async function work(output: Output, connection: Connection, signal: AbortSignal): Promise<void> {
   const { store, config, isLocal } = connection;
+  const providers = await loadProviders(config.providers);
   const clients = await connection.clients();
   const log = createLog({ level: config.logLevel, format: logFormat(connection) });
   const installation = await ensureInstallation(store, newToken());
@@ -116,6 +118,7 @@ async function work(output: Output, connection: Connection, signal: AbortSignal)
   });
   const options = {
     ...wire({ installation, cloud, clients, log, connection }),
+    providers,
     ...(isLocal ? LOCAL_PACE : AWS_PACE),
     onReady: () => tellReady(output, connection),
   };

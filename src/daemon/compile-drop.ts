@@ -4,6 +4,7 @@ import type { Limits } from "../core/limits.ts";
 import type { Run } from "../core/run.ts";
 import { UserError } from "../errors.ts";
 import type { ObjectInfo, Store } from "../ports.ts";
+import type { Provider } from "../providers/provider.ts";
 import { compileBundle, listTagReferences } from "../workflow/compile.ts";
 import type { Request } from "../workflow/request.ts";
 import { readTarDotDstack, readZipDotDstack } from "./archive.ts";
@@ -17,7 +18,15 @@ const READ_MS = 10 * 60_000;
 
 /** Throws UserError for everything that whoever made the bundle can mend. */
 export async function compileDrop(
-  { store, limits }: { readonly store: Store; readonly limits: Limits },
+  {
+    store,
+    limits,
+    providers,
+  }: {
+    readonly store: Store;
+    readonly limits: Limits;
+    readonly providers: readonly Provider[];
+  },
   {
     drop,
     name,
@@ -32,7 +41,7 @@ export async function compileDrop(
 ): Promise<CompiledDrop> {
   const request = readRequest(drop.metadata, name.workflow);
   const files = await readFiles(store, { bundleKey, isZip: name.isZip, bytes: drop.bytes });
-  const input = { files, request, run, limits };
+  const input = { files, request, run, limits, providers };
   const tags = await readTags(store, listTagReferences(input));
   const { jobs, workflows, warnings, tag } = compileBundle({ ...input, tags });
   return {

@@ -7,6 +7,7 @@ import type { LaunchSettings } from "../core/launches.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Events, Store } from "../ports.ts";
+import type { Provider } from "../providers/provider.ts";
 import { createActor } from "./acts.ts";
 import { type Bell, createBell } from "./bell.ts";
 import { openCapacityBook } from "./capacity-book.ts";
@@ -24,6 +25,8 @@ export type DaemonOptions = Pick<Turning, "pollMs" | "sweepMs"> & {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
+  /** Those that the operator has added to the built-in ones. */
+  readonly providers: readonly Provider[];
   /** How long after its end a run is kept; undefined: for ever. */
   readonly retentionMs: number | undefined;
   readonly settings: Omit<LaunchSettings, "scriptSha256">;

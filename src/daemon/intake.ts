@@ -11,6 +11,7 @@ import { viewRun } from "../core/view.ts";
 import { CloudError, describeError, isCloudError, UserError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, ObjectInfo, Store } from "../ports.ts";
+import type { Provider } from "../providers/provider.ts";
 import { type CompiledDrop, compileDrop } from "./compile-drop.ts";
 import { type DropName, parseDropKey } from "./drop-name.ts";
 import { derivedRunId, runName } from "./names.ts";
@@ -22,6 +23,8 @@ export type Intake = {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
+  /** Those that the operator has added. */
+  readonly providers: readonly Provider[];
 };
 
 type Drop = ObjectInfo & { readonly metadata: Readonly<Record<string, string>> };
@@ -129,14 +132,17 @@ type Compiled = CompiledDrop & { readonly rejected?: string[] };
 
 /** What the user can mend ends as a failed run with its reasons. */
 async function compile(
-  { store, clock, limits, log }: Intake,
+  { store, clock, limits, providers, log }: Intake,
   drop: Drop,
   { name, id, bundleKey }: { name: DropName; id: string; bundleKey: string },
 ): Promise<Compiled> {
   const run = { id, name: runName(id) };
   try {
     if (name.problem) throw new UserError(name.problem);
-    const compiled = await compileDrop({ store, limits }, { drop, name, run, bundleKey });
+    const compiled = await compileDrop(
+      { store, limits, providers },
+      { drop, name, run, bundleKey },
+    );
     await holdInputs({ store, clock }, id, compiled);
     return compiled;
   } catch (error) {

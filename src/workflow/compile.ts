@@ -34,6 +34,8 @@ export type CompileInput = {
   readonly request: Request;
   readonly run: { readonly id: string; readonly name: string };
   readonly tags: Tags;
+  /** Those that the operator has added to the built-in ones. */
+  readonly providers?: readonly Provider[];
   readonly limits: { readonly jobsMax: number; readonly maxDurationMs: number };
 };
 
@@ -68,7 +70,7 @@ export function compileBundle(input: CompileInput): Compiled {
   };
   const { report } = problems;
   const files = parseFiles(input.files, report, warn);
-  const providers = readProviders(files, report);
+  const providers = readProviders(files, input.providers ?? [], report);
   const budget = { characters: BUDGET_CHARACTERS };
   const wish = readWish(files.run, input.request, report);
   const result =
@@ -211,14 +213,18 @@ const builtinsOf = ({ run }: CompileInput, workflow: string): Readonly<Record<st
 
 const BUILT_IN: readonly Provider[] = [python, curl];
 
+export const isBuiltIn = (name: string): boolean => BUILT_IN.some((each) => each.name === name);
+
 /** Undefined for a provider of the bundle that is broken, which has been reported. */
-function readProviders(files: BundleFiles, report: Report): Providers {
+function readProviders(files: BundleFiles, added: readonly Provider[], report: Report): Providers {
   const providers = new Map<string, Provider | undefined>(
-    BUILT_IN.map((provider) => [provider.name, provider]),
+    [...BUILT_IN, ...added].map((provider) => [provider.name, provider]),
   );
   for (const [name, file] of files.providers) {
-    if (BUILT_IN.some((provider) => provider.name === name)) {
+    if (isBuiltIn(name)) {
       report(file.place, `the provider ${quote(name)} is built in`, "choose another name");
+    } else if (added.some((each) => each.name === name)) {
+      report(file.place, `the provider ${quote(name)} is the operator's`, "choose another name");
     } else providers.set(name, readCustomProvider(name, file, report));
   }
   return providers;

@@ -98,3 +98,14 @@ it("a tag names artifacts, is moved, is used and downloaded, and keeps its run w
   expect((await errand.run("submit", directory, "train")).code).toBe(2);
   expect(JSON.parse((await errand.run("tags", "list", "--json")).stdout)).toEqual([]);
 });
+
+it("the daemon prunes by itself where its configuration says so, and keeps what is tagged", async () => {
+  const directory = await makeDirectory({ "errand.yaml": "retention: 2s\n" });
+  const errand = await startErrand({ config: path.join(directory, "errand.yaml") });
+  const bundle = await project();
+  const kept = await submit(errand, bundle, "prepare", "--tag", "latest");
+  const other = await submit(errand, bundle, "prepare");
+  await errand.until("the other run to be pruned", (view) => view.prunedAt !== null, other.id);
+  expect((await errand.show(kept.id)).prunedAt).toBeNull();
+  expect((await errand.run("artifacts", "prepare:latest")).stdout).toContain("text.txt");
+});

@@ -77,7 +77,10 @@ export async function raceRetention(seed: number): Promise<ReadonlySet<Seen>> {
     if (kept.length > 0) seen.add("kept");
   };
   const intake = (store: Store) =>
-    takeIn({ store, clock, log: quietLog, limits: DEFAULT_LIMITS }, `drops/score/${TAKEN}.tar.gz`);
+    takeIn(
+      { store, clock, log: quietLog, limits: DEFAULT_LIMITS, providers: [] },
+      `drops/score/${TAKEN}.tar.gz`,
+    );
   const acts: readonly (readonly [string, (store: Store) => Promise<void>])[] = [
     ["pruner", pruning],
     ["pruner", pruning],

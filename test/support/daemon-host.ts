@@ -89,6 +89,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       log: quietLog,
       limits,
       retentionMs: undefined,
+      providers: [],
       settings: makeSettings({
         installation,
         bucket: local.bucket,

@@ -62,17 +62,23 @@ export type ErrandOptions = {
   readonly environment?: Readonly<Record<string, string>>;
   /** That of an earlier one, which has stopped; a new one without. */
   readonly data?: string;
+  /** The configuration of the daemon and of the commands. */
+  readonly config?: string;
 };
 
 export async function startErrand(options: ErrandOptions = {}): Promise<Errand> {
   const data = options.data ?? (await mkdtemp(path.join(tmpdir(), "errand-e2e-")));
+  const configured = options.config === undefined ? [] : ["--config", options.config];
   let daemon: ChildProcess | undefined;
   let ready: Ready | undefined;
 
   async function boot(): Promise<void> {
     daemon = spawn(
       process.execPath,
-      [errandPath, "daemon", "--local", "--data", data, "--port", "0", "--log-level", "warn"],
+      [
+        ...[errandPath, "daemon", "--local", "--data", data, "--port", "0"],
+        ...["--log-level", "warn", ...configured],
+      ],
       { stdio: ["ignore", "pipe", "inherit"], env: { ...environment(), ...options.environment } },
     );
     ready = await untilReady(daemon);
@@ -84,7 +90,7 @@ export async function startErrand(options: ErrandOptions = {}): Promise<Errand> 
     return end(child);
   }
   const start = (...words: string[]) =>
-    startCommand([...words, "--local", "--data", data], options.environment);
+    startCommand([...words, "--local", "--data", data, ...configured], options.environment);
   const run = (...words: string[]) => start(...words).finished;
   async function show(reference = "latest"): Promise<RunView> {
     const { code, stdout, stderr } = await run("show", reference, "--json");

@@ -26,6 +26,7 @@ test("region and bucket are enough, all else has a default", () => {
     instanceProfile: "errand-instance",
     images: {},
     instanceTags: {},
+    providers: [],
     limits: DEFAULT_LIMITS,
     logLevel: "info",
     logFormat: "json",
@@ -140,4 +141,26 @@ test("a file that was named and is not there is an error that names it", async (
   await expect(loadConfig({}, { path: "/nowhere/errand.yaml" })).rejects.toThrow(
     "reading the configuration /nowhere/errand.yaml",
   );
+});
+
+test("a retention has a unit: 30 alone could be seconds or days", () => {
+  const retentionOf = (text: string) =>
+    parseConfig({ file: file(`${PLAIN}retention: ${text}\n`) }).retention;
+  expect([retentionOf("30d"), retentionOf("12h")]).toEqual([30 * 86_400_000, 12 * 3_600_000]);
+  for (const text of ["30", '"30"', "soon", "[]"]) {
+    expect(problemsOf({ file: file(`${PLAIN}retention: ${text}\n`) })).toBe(
+      'errand.yaml: retention: is no length of time; one looks like "30d" or "12h"',
+    );
+  }
+});
+
+test("provider modules are looked for from where the configuration lies", async () => {
+  const directory = await makeDirectory({
+    "conf/errand.yaml": `${PLAIN}providers: [./sweep.mjs, a-package]\n`,
+  });
+  const { providers } = await loadConfig({}, { path: `${directory}/conf/errand.yaml` });
+  expect(providers).toEqual([
+    { module: "./sweep.mjs", directory: `${directory}/conf` },
+    { module: "a-package", directory: `${directory}/conf` },
+  ]);
 });

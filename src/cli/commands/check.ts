@@ -7,6 +7,7 @@ import { chooseRunId } from "../drop.ts";
 import { readLimitsNearby } from "../limits.ts";
 import { findMissingFiles } from "../missing-files.ts";
 import type { Output } from "../output.ts";
+import { loadProvidersNearby } from "../provider-modules.ts";
 import { problemJson, renderProblems } from "../render-problems.ts";
 import { formatCount } from "../render-values.ts";
 import { readAsked } from "../request.ts";
@@ -31,7 +32,9 @@ export async function check(
   const limits = await readLimitsNearby(options);
   const id = chooseRunId(systemClock.now());
   const run = { id, name: runName(id) };
-  const findings = await find(bundle, { request: asked.request, run, limits, tags: "assumed" });
+  const providers = await loadProvidersNearby(options);
+  const { request } = asked;
+  const findings = await find(bundle, { request, run, limits, tags: "assumed", providers });
   if (options.json) {
     const { workflows, jobs, problems, warnings } = findings;
     output.json({

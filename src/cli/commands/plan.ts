@@ -15,6 +15,7 @@ import { chooseRunId } from "../drop.ts";
 import { readLimits, readLimitsNearby } from "../limits.ts";
 import { findMissingFiles } from "../missing-files.ts";
 import type { Output } from "../output.ts";
+import { loadProvidersNearby } from "../provider-modules.ts";
 import { renderPlan } from "../render-plan.ts";
 import { readAsked } from "../request.ts";
 import { systemClock } from "../system-clock.ts";
@@ -88,6 +89,7 @@ async function compileAsked(words: readonly string[], options: PlanOptions) {
     request,
     run: { id, name: runName(id) },
     tags: async () => (await connect(options)).store,
+    providers: await loadProvidersNearby(options),
     limits: options.local
       ? await readLimitsNearby(options)
       : await readLimits(await connect(options)),

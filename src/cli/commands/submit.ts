@@ -14,6 +14,7 @@ import { findMissingFiles } from "../missing-files.ts";
 import type { Output } from "../output.ts";
 import { largestFiles, packBundle } from "../pack.ts";
 import { createPresenter, type Presenter } from "../presenter.ts";
+import { loadProviders } from "../provider-modules.ts";
 import { viewDrop } from "../read-runs.ts";
 import { renderTable } from "../render-table.ts";
 import { formatBytes, formatCount, oneLine } from "../render-values.ts";
@@ -43,7 +44,9 @@ export async function submit(
   const id = chooseRunId(systemClock.now());
   const run = { id, name: runName(id) };
   const limits = await readLimits(connection);
-  const compiled = await compile(bundle, { request, run, limits, tags: async () => store });
+  const providers = await loadProviders(connection.config.providers);
+  const tags = async () => store;
+  const compiled = await compile(bundle, { request, run, limits, tags, providers });
   // What is missing fails its job soon; the user may know better, so it is sent all the same.
   const missing = await findMissingFiles(bundle, compiled);
   for (const warning of [...compiled.warnings, ...missing.map(renderProblem)]) {

@@ -29,6 +29,7 @@ async function makeIntake() {
     clock: { now: () => clock.at, sleep: async () => {} },
     log: quietLog,
     limits: DEFAULT_LIMITS,
+    providers: [],
   });
   const bundle = await makeTarGz({ ".dstack/workflows.yaml": WORKFLOWS, "train.py": "" });
   const record = (id: string) =>

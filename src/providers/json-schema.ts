@@ -35,6 +35,10 @@ export type ParameterSchema = {
   readonly enum?: readonly Scalar[];
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly minItems?: number;
+  readonly maxItems?: number;
   readonly default?: Value;
 };
 
@@ -78,6 +82,10 @@ const keywords = fields(
     enum: optional(list(anyScalar, { what: "a list of values" })),
     minimum: optional(number),
     maximum: optional(number),
+    minLength: optional(number),
+    maxLength: optional(number),
+    minItems: optional(number),
+    maxItems: optional(number),
     default: optional(anyValue),
     title: optional(anyText),
     description: optional(anyText),
@@ -103,8 +111,12 @@ export function conform(value: Value, schema: ParameterSchema, report: Report): 
   if (!hasType(value, schema.type)) {
     return reject(value, { what: TYPE_WORDS[schema.type ?? "string"] }, report) ?? unknown;
   }
-  if (value.type === "list" && schema.items) {
+  if (value.type === "list") {
+    if (!hasSize(value, value.items.length, { ...itemBounds(schema), unit: "items" }, report)) {
+      return unknown;
+    }
     const { items } = schema;
+    if (!items) return value;
     return { ...value, items: value.items.map((item) => conform(item, items, report)) };
   }
   if (value.type === "map") return conformMap(value, schema, report);
@@ -135,11 +147,32 @@ function isWithin(value: Scalar, schema: ParameterSchema, report: Report): boole
     reject(value, { what }, report);
     return false;
   }
+  if (typeof value.value === "string") {
+    const { minLength: min = 0, maxLength: max = Infinity } = schema;
+    return hasSize(value, [...value.value].length, { min, max, unit: "characters" }, report);
+  }
   if (typeof value.value !== "number" || (value.value >= minimum && value.value <= maximum)) {
     return true;
   }
   const bound = value.value < minimum ? `${minimum} or more` : `${maximum} or less`;
   report(value.place, `must be ${bound}, found ${describeValue(value)}`);
+  return false;
+}
+
+const itemBounds = ({ minItems: min = 0, maxItems: max = Infinity }: ParameterSchema) => ({
+  min,
+  max,
+});
+
+function hasSize(
+  value: Value,
+  size: number,
+  { min, max, unit }: { readonly min: number; readonly max: number; readonly unit: string },
+  report: Report,
+): boolean {
+  if (size >= min && size <= max) return true;
+  const bound = size < min ? `${min} ${unit} or more` : `${max} ${unit} or fewer`;
+  report(value.place, `must have ${bound}, found ${size}`);
   return false;
 }
 

@@ -81,3 +81,38 @@ describe("a provider of the bundle", () => {
     expect(() => compileBundle(input)).toThrow("makes more than 10 jobs");
   });
 });
+
+describe("the schema of a provider's parameters", () => {
+  const compileWith = (schema: string, value: string) =>
+    compileBundle(
+      makeInput({
+        files: {
+          ".dstack/providers/a.yaml": `parameters: {properties: {p: ${schema}}}\njobs: [{commands: make}]`,
+        },
+        workflows: workflowsFile(`  - name: go\n    provider: a\n    p: ${value}`),
+      }),
+    ).jobs.length;
+
+  test.each([
+    ["{type: array, minItems: 2}", "[1]", "must have 2 items or more, found 1"],
+    ["{type: array, maxItems: 2}", "[1, 2, 3]", "must have 2 items or fewer, found 3"],
+    ["{type: string, minLength: 3}", "ab", "must have 3 characters or more, found 2"],
+    [
+      "{type: string, maxLength: 1}",
+      '"\u{1f600}\u{1f600}"',
+      "must have 1 characters or fewer, found 2",
+    ],
+    ["{type: integer, minimum: 1}", "0", "must be 1 or more, found the number 0"],
+    ["{enum: [a, b]}", "c", "must be one of a, b"],
+    ["{type: string, pattern: a+}", "b", 'unknown key "pattern"'],
+  ])("%s refuses %s", (schema, value, message) => {
+    expect(() => compileWith(schema, value)).toThrow(message);
+  });
+
+  test.each([
+    ["{type: array, minItems: 1, maxItems: 1}", "[1]"],
+    ["{type: string, maxLength: 1}", '"\u{1f600}"'],
+  ])("%s takes %s", (schema, value) => {
+    expect(compileWith(schema, value)).toBe(1);
+  });
+});

@@ -78,6 +78,8 @@ export function beginLife(world: World, options: LifeOptions): Life {
       events: port(world.mailbox),
       clock,
       log: { debug: quiet, info: quiet, warn: quiet, error },
+      providers: [],
+      retentionMs: undefined,
       limits,
       retentionMs: undefined,
       settings: makeSettings(),

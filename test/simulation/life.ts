@@ -79,7 +79,6 @@ export function beginLife(world: World, options: LifeOptions): Life {
       clock,
       log: { debug: quiet, info: quiet, warn: quiet, error },
       providers: [],
-      retentionMs: undefined,
       limits,
       retentionMs: undefined,
       settings: makeSettings(),

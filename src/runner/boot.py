@@ -118,6 +118,7 @@ class S3:
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         own_host = not endpoint and "." not in bucket
         host = f"{bucket}.s3.{region}.{domain}" if own_host else f"s3.{region}.{domain}"
+        self.is_aws = not endpoint
         self.endpoint = urllib.parse.urlsplit(endpoint or "https://" + host)
         self.root = "/" if own_host else f"/{bucket}/"
         self.region = region

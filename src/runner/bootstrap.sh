@@ -18,6 +18,8 @@ if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ] && [ -z "${AWS_EC2_METADATA_
   shutdown=$(command -v shutdown) || power_off "no shutdown on PATH"
   systemd-run --quiet --unit=$cap --on-active=$boot_cap_s --timer-property=AccuracySec=1s "$shutdown" -P now ||
     power_off "the boot cap cannot be set"
+  # An image that runs its user-data at each boot, or one made of a machine of ours.
+  [ -e $base ] && power_off "this is not the first boot"
   mkdir -p $base /run/errand
   # User-data runs once: at any later boot nobody would be there to power off. /run is empty then.
   cat >/etc/systemd/system/errand-later-boot.service <<UNIT
@@ -71,6 +73,7 @@ except BaseException:
 set -- "$python" -c "$load" "$base" $mode "$cap" "$ERRAND_BUCKET" "$ERRAND_REGION" "$ERRAND_ENDPOINT" "$ERRAND_TOKEN" "$ERRAND_SCRIPT"
 [ $mode = local ] && exec "$@"
 systemd-run --quiet --collect --unit=errand-runner --property=OOMScoreAdjust=-1000 --property=KillMode=mixed \
+  --property=OOMPolicy=continue --property=TasksMax=infinity --property=TimeoutStopSec=120 \
   --property=StandardOutput=journal+console --property=StandardError=journal+console \
   --property=After=network-online.target "--property=ExecStopPost=$shutdown -P now" "$@" ||
   power_off "the runner cannot be started"

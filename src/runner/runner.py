@@ -817,56 +817,43 @@ class Sync:
 # ---- processes ---------------------------------------------------------------------------------------
 
 
-# What systemd starts as the job's user: the words, folder and environment stand in a file, because systemd would
-# expand `$` in them and some versions refuse newlines.
-EXEC = "import json,os,sys;s=json.load(open(sys.argv[1]));os.chdir(s[1]);os.execvpe(s[0][0],s[0],s[2])"
-
-
-def unit_words(unit, spec, grace_s):
-    return [
-        *("systemd-run", "--quiet", "--pipe", "--wait", "--service-type=exec", f"--unit={unit}"),
-        *(f"--uid={JOB_USER}", f"--gid={JOB_USER}", f"--property=TimeoutStopSec={grace_s}"),
-        *("--property=IPAddressDeny=169.254.169.254", "--property=IPAddressDeny=fd00:ec2::254"),
-        *(sys.executable, "-c", EXEC, spec),
-    ]
+PROBE = "import socket; socket.create_connection(('169.254.169.254', 80), 1)"
 
 
 class Command:
-    # One command of the job and all that it starts. On a machine it is a systemd unit and a user of its own, away from the
-    # instance's role; on the local cloud a session of its own, whose strays are found by a cookie in their environment and
-    # because orphans become our children.
+    # One command of the job and all that it starts: a session of its own. On a machine it has a user of its own too, and all that
+    # belongs to that user is of the job; on the local cloud what has left the session is found by a cookie in its environment
+    # and because orphans become our children.
     def __init__(self, host, words, folder, environment, log):
         self.host = host
-        self.unit = ""
-        if host.is_machine:
-            self.unit = f"errand-job-{random.getrandbits(48):x}"
-            spec = host.write_spec([words, folder, environment])
-            words, folder, environment = unit_words(self.unit, spec, 5), None, None
         self.cookie = f"ERRAND_ATTEMPT_COOKIE={random.getrandbits(96):x}"
-        if environment is not None:
-            environment = {**environment, "ERRAND_ATTEMPT_COOKIE": self.cookie.split("=")[1]}
+        if not host.is_machine:
             adopt_orphans()
         self.kills = oom_kills()
         self.pump = Pump(log)
         try:
-            output = {"stdin": subprocess.DEVNULL, "stdout": self.pump.writer, "stderr": self.pump.writer}
-            self.process = subprocess.Popen(words, cwd=folder, env=environment, start_new_session=True, **output)
+            with host.exposed_to_oom():
+                self.process = subprocess.Popen(
+                    words,
+                    cwd=folder,
+                    env={**environment, "ERRAND_ATTEMPT_COOKIE": self.cookie.split("=")[1]},
+                    stdin=subprocess.DEVNULL,
+                    stdout=self.pump.writer,
+                    stderr=self.pump.writer,
+                    start_new_session=True,
+                    **host.job_user(),
+                )
         finally:
             os.close(self.pump.writer)
             self.pump.start()
 
     def signal(self, name):
-        if self.unit:
-            subprocess.run(["systemctl", "kill", "--signal=" + name, self.unit], stderr=subprocess.DEVNULL, check=False)
-            return
         for send, ids in ((os.killpg, [self.process.pid]), (os.kill, self.strays())):
             for each in ids:
-                try:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     send(each, getattr(signal, name))
-                except (ProcessLookupError, PermissionError):
-                    pass
 
-    # What the job has started, and has left its unit or session.
+    # What the job has started, and has left its session.
     def strays(self):
         found, parents = set(), {}
         for pid in process_ids():
@@ -901,37 +888,17 @@ class Command:
     def end(self):
         for _ in range(100):
             self.signal("SIGKILL")
-            strays = self.strays()
-            if not strays:
+            if not self.strays():
                 break
-            for each in strays:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(each, signal.SIGKILL)
             time.sleep(0.01)
         self.pump.finish()
 
     # (exit code, signal name, whether the kernel took it for its memory)
     def result(self):
         code = self.process.returncode
-        if self.unit and code != 0:
-            return self.unit_result(code)
         # A shell tells of its command's signal in its exit code.
         is_oom = code in (-signal.SIGKILL, 128 + signal.SIGKILL) and oom_kills() > self.kills
         return (code, "", is_oom) if code >= 0 else (None, signal.Signals(-code).name, is_oom)
-
-    # systemd-run folds signals into an exit code; a failed unit stays loaded, and knows.
-    def unit_result(self, code):
-        wanted = "--property=ExecMainCode,ExecMainStatus,Result"
-        shown = subprocess.run(["systemctl", "show", wanted, self.unit], capture_output=True, text=True, check=False).stdout
-        subprocess.run(["systemctl", "reset-failed", self.unit], stderr=subprocess.DEVNULL, check=False)
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        status = int(values.get("ExecMainStatus") or code)
-        # 1 is CLD_EXITED, 2 and 3 are killed and dumped.
-        is_killed = values.get("ExecMainCode") in ("2", "3")
-        is_oom = values.get("Result") == "oom-kill"
-        if status == (signal.SIGKILL if is_killed else 128 + signal.SIGKILL):
-            is_oom = is_oom or oom_kills() > self.kills
-        return (None, signal.Signals(status).name, is_oom) if is_killed else (status or code, "", is_oom)
 
 
 def process_ids():
@@ -976,7 +943,7 @@ class Host:
         self.is_machine = mode == "machine"
         self.cap = cap
         # The job's user on a machine, and processes of our own that are no strays.
-        self.job_uid = None
+        self.job_uid = self.job_gid = None
         self.helpers = []
 
     def path(self, *names):
@@ -1007,12 +974,32 @@ class Host:
         if self.is_machine:
             user = ["useradd", "--system", "--home-dir", self.path("job/home"), "--shell", "/bin/bash", JOB_USER]
             subprocess.run(user, check=False, stderr=subprocess.DEVNULL)
-            self.job_uid = pwd.getpwnam(JOB_USER).pw_uid
+            found = pwd.getpwnam(JOB_USER)
+            self.job_uid, self.job_gid = found.pw_uid, found.pw_gid
+            self.keep_from_role()
         with open(self.path("reserve"), "wb") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
             except (AttributeError, OSError):
                 pass
+
+    # The kernel sends nothing of the job's user to the instance metadata, where the credentials of the machine's role are; by
+    # whatever way the job has a process started, cron and at as well.
+    def keep_from_role(self):
+        for family, address in (("-4", "169.254.169.254"), ("-6", "fd00:ec2::254")):
+            rule = ["ip", family, "rule", "add", "pref", "100", "to", address, "uidrange", f"{self.job_uid}-{self.job_uid}"]
+            with contextlib.suppress(OSError):
+                subprocess.run([*rule, "prohibit"], check=False, stderr=subprocess.DEVNULL)
+
+    # Whether the job could get at the instance's role all the same.
+    def is_role_open(self):
+        if not self.is_machine:
+            return False
+        probe = Command(self, [sys.executable, "-Ec", PROBE], "/", {}, Tail())
+        try:
+            return probe.process.wait(30) == 0
+        finally:
+            probe.end()
 
     # Everything laid out so far becomes the job's.
     def hand_over(self):
@@ -1024,13 +1011,28 @@ class Host:
             for name in folders + files:
                 os.lchown(os.path.join(folder, name), user.st_uid, user.st_gid)
 
-    def write_spec(self, spec):
-        path = self.path(f"spec-{random.getrandbits(48):x}.json")
+    # As whom the job's commands run.
+    def job_user(self):
+        if self.job_uid is None:
+            return {}
+        return {"user": self.job_uid, "group": self.job_gid, "extra_groups": []}
+
+    # The runner is never taken for lack of memory; what it starts now may be.
+    @contextlib.contextmanager
+    def exposed_to_oom(self):
+        path = "/proc/self/oom_score_adj"
+        if not self.is_machine:
+            yield
+            return
+        with open(path) as file:
+            own = file.read()
         with open(path, "w") as file:
-            json.dump(spec, file)
-        shutil.chown(path, JOB_USER)
-        os.chmod(path, 0o400)
-        return path
+            file.write("0")
+        try:
+            yield
+        finally:
+            with open(path, "w") as file:
+                file.write(own)
 
     def disk_free_bytes(self):
         found = os.statvfs(self.base)
@@ -1756,6 +1758,10 @@ class Attempt:
                 self.log.say(f"… and {len(inputs.overwritten) - 10} more")
         inputs.finish()
         self.host.hand_over()
+        if self.host.is_role_open():
+            if self.s3.is_aws:
+                raise Failed("this image cannot keep the job from the machine's role: ip rule has no effect")
+            self.note("the job can reach the machine's metadata")
 
     # The working directory, where inputs are laid too. A bundle may have a link in its place, which stays inside; where it leads
     # is settled now, before the job can change it.

@@ -344,13 +344,7 @@ class Curl(WorldTest):
         self.assertIn(b"errand: HTTP 404", self.world.log())
 
 
-class Isolation(unittest.TestCase):
-    def test_on_a_machine_the_job_is_a_unit_of_its_own_user_without_the_metadata_service(self):
-        words = runner.unit_words("errand-job-1", "/var/lib/errand/spec.json", 5)
-        for word in ("--pipe", "--wait", "--uid=errand-job", "--property=IPAddressDeny=169.254.169.254"):
-            self.assertIn(word, words)
-        self.assertEqual(words[-4:], [sys.executable, "-c", runner.EXEC, "/var/lib/errand/spec.json"])
-
+class Texts(unittest.TestCase):
     def test_durations_read_as_users_write_them(self):
         table = {5_400_000: "90m", 86_400_000: "24h", 45_000: "45s", 1_500: "1500ms"}
         self.assertEqual({each: runner.duration(each) for each in table}, table)

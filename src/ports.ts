@@ -84,6 +84,27 @@ export interface Events {
   acknowledge(messages: readonly Message[]): Promise<void>;
 }
 
+/** What a follower of a running log is told. Lines are numbered from 1, as in the durable log, and come without their newlines. */
+export type LogEvent =
+  | { readonly type: "lines"; readonly firstLine: number; readonly lines: readonly string[] }
+  /** What there is of the line that is being written, or its end where it is long; a later event says it anew. */
+  | { readonly type: "open"; readonly line: number; readonly text: string }
+  /** Lines that come no more, because the reader was too slow or they are too long: the durable log has them. */
+  | { readonly type: "skipped"; readonly firstLine: number; readonly lastLine: number }
+  /** The log is followed, or is not for now; for people. */
+  | { readonly type: "live" }
+  | { readonly type: "waiting"; readonly reason: string };
+
+/** Logs as they are written, from the instances themselves. They are for watching: the durable log is the runner's. */
+export interface Logs {
+  /**
+   * The log of an instance's one job from a line on, each line once and in order, until the signal aborts or the reader stops;
+   * what breaks in between is mended, from the next line on. Holds a bounded amount of text for a slow reader. Throws CloudError
+   * `refused` where logs cannot be followed at all, saying why and what would mend it.
+   */
+  follow(instanceId: string, firstLine: number, signal: AbortSignal): AsyncIterable<LogEvent>;
+}
+
 export interface Clock {
   now(): number;
   /** Resolves early, without an error, when the signal aborts. */

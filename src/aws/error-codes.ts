@@ -35,8 +35,21 @@ const KINDS: Readonly<Record<CloudErrorKind, readonly string[]>> = {
     "SignatureDoesNotMatch",
     "UnauthorizedOperation",
   ],
-  conflict: ["ConditionalRequestConflict", "OperationAborted", "PreconditionFailed"],
-  "not-found": ["InvalidInstanceID.NotFound", "NoSuchKey", "NotFound", "ParameterNotFound"],
+  conflict: [
+    "ConditionalRequestConflict",
+    "DocumentAlreadyExists",
+    "OperationAborted",
+    "PreconditionFailed",
+  ],
+  "not-found": [
+    "DoesNotExistException",
+    // Of StartSession and DescribeDocument: there is no document of that name.
+    "InvalidDocument",
+    "InvalidInstanceID.NotFound",
+    "NoSuchKey",
+    "NotFound",
+    "ParameterNotFound",
+  ],
   unavailable: [
     "EC2ThrottledException",
     // Credentials of a role are renewed by the SDK; the next call has new ones.
@@ -51,6 +64,8 @@ const KINDS: Readonly<Record<CloudErrorKind, readonly string[]>> = {
     "ServerInternal",
     "ServiceUnavailable",
     "SlowDown",
+    // The agent of a young machine is not there yet, or is just connecting again.
+    "TargetNotConnected",
     "Throttling",
     "ThrottlingException",
     "ThrottledException",

@@ -69,6 +69,11 @@ export type Ec2 = {
   planTroubles(ruleIds: readonly string[]): Promise<void>;
   /** A rule of faults says that the instance has no network now. */
   isCutOff(instanceId: string): boolean;
+  /** Those that have not been forgotten. */
+  instances(): readonly Placed[];
+  find(instanceId: string): Placed | undefined;
+  /** Starts a command inside an instance's machine, as its SSM agent would. */
+  run(instanceId: string, words: readonly string[]): ReturnType<Machines["run"]>;
   /** Ends every machine. Requests must not come any more. */
   stop(): Promise<void>;
 };
@@ -125,6 +130,13 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
     }),
     planTroubles: instances.planTroubles,
     isCutOff: instances.isCutOff,
+    instances: () => listInstances(store),
+    find: store.find,
+    run: (instanceId, words) => {
+      const cookie = store.find(instanceId)?.instance.cookie;
+      if (cookie === undefined) throw new Error(`${instanceId} is gone`);
+      return machines.run({ instanceId, cookie }, words);
+    },
     stop: instances.stop,
   };
 }

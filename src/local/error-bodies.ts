@@ -49,6 +49,7 @@ export function renderError(
           "x-amzn-query-error": `${SQS_QUERY_CODES[error.code] ?? error.code};${faultOf(error)}`,
         },
       });
+    case "kms":
     case "ssm":
       return json(error, { __type: error.code, extra: {} });
   }

@@ -18,6 +18,7 @@ export function describeCall(
       case "ec2":
       case "sts":
         return describeForm(body);
+      case "kms":
       case "sqs":
       case "ssm":
         return describeJson(request, body);

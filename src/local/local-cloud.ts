@@ -32,9 +32,12 @@ import { ACCOUNT_ID, IMAGES, INSTANCE_PROFILE, REGION, SUBNETS } from "./ec2-wor
 import { createCallFaults } from "./fault-calls.ts";
 import { createEventFaults, type EventFaults } from "./fault-events.ts";
 import { type Faults, openFaults } from "./faults.ts";
+import { createKms } from "./kms.ts";
 import type { HostEnvironment } from "./machines.ts";
 import { openS3, type S3 } from "./s3.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
+import type { SessionSwitches } from "./session-switches.ts";
+import { openSessions, type Sessions } from "./sessions.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { openSqs, type Sqs } from "./sqs.ts";
 import { createSsm } from "./ssm.ts";
@@ -53,6 +56,8 @@ export type LocalCloudOptions = Partial<Settings> & {
   readonly environment?: HostEnvironment;
   /** Journals of S3 and SQS are rewritten once they are this long and mostly old; for tests that want to see it happen. */
   readonly rewriteLinesMin?: number;
+  /** How sessions misbehave; as on AWS by default. */
+  readonly sessions?: Partial<SessionSwitches>;
   readonly log: Log;
 };
 
@@ -70,6 +75,8 @@ export type LocalCloudNote = KeyPair & {
 
 export type LocalCloud = LocalCloudNote & {
   readonly port: number;
+  /** Turns sessions' switches, and says how often each has fired and how many sessions are open. */
+  readonly sessions: Pick<Sessions, "faults" | "count">;
   /** Hangs up on everybody, ends the machines; whatever was acknowledged is in the directory. */
   stop(): Promise<void>;
 };
@@ -89,8 +96,8 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     for (const step of undo.splice(0).reverse()) await step();
   };
   try {
-    const { note, port } = await start(options, directory, undo);
-    return { ...note, port, stop };
+    const { note, ...rest } = await start(options, directory, undo);
+    return { ...note, ...rest, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -104,7 +111,7 @@ async function start(
   options: LocalCloudOptions,
   directory: DataDirectory,
   undo: Undo,
-): Promise<{ readonly note: LocalCloudNote; readonly port: number }> {
+): Promise<{ readonly note: LocalCloudNote } & Pick<LocalCloud, "port" | "sessions">> {
   const credentials = makeCredentials(directory.secret);
   const server = await listen(options, directory, credentials);
   undo.push(() => server.stop());
@@ -114,19 +121,13 @@ async function start(
   const settings = await readSettings(directory.path, { bootMs, listingLagMs, throttling });
   const faults = openFaults(join(directory.path, "faults.json"));
   undo.push(() => faults.close());
-  const { sqs, s3, events } = await openStorage(
-    directory.path,
-    { endpoint, faults, rewriteLinesMin: options.rewriteLinesMin },
-    undo,
-  );
-  // What machines fetch once for all: uv, interpreters, packages. A machine's own disk ends with it.
-  const cache = join(directory.path, "cache");
-  await mkdir(cache, { recursive: true, mode: 0o700 });
+  const storage = { endpoint, faults, rewriteLinesMin: options.rewriteLinesMin };
+  const { sqs, s3, events } = await openStorage(directory.path, storage, undo);
   const ec2 = await createEc2({
     folder: join(directory.path, "ec2"),
     types: options.instanceTypes,
     endpoint,
-    environment: { ...(options.environment ?? { PATH: HOST_PATH }), ERRAND_CACHE: cache },
+    environment: await makeEnvironment(options, directory),
     issueCredentials: credentials.issueForInstance,
     sendEvent: async (body) => events.send(QUEUE, body),
     log: (message, fields) => options.log(message, fields ?? {}),
@@ -134,7 +135,16 @@ async function start(
     faults,
   });
   undo.push(() => ec2.stop());
-  const bucket = options.bucket ?? BUCKET;
+  const kms = createKms(directory.secret);
+  const sessions = await openSessions({
+    folder: join(directory.path, "ssm"),
+    endpoint,
+    ec2,
+    kms,
+    switches: options.sessions,
+  });
+  undo.push(() => sessions.stop());
+  const { bucket = BUCKET } = options;
   prepare({ sqs, s3, bucket });
   server.serve({
     control: createControl({ settings, faults, onAdded: ec2.planTroubles }),
@@ -143,7 +153,12 @@ async function start(
     sqs,
     ec2: ec2.service,
     imds: ec2.imds,
-    ssm: createSsm(settings.throttling ? createSsmThrottle(Date.now) : undefined),
+    kms: kms.service,
+    ssm: createSsm(
+      sessions.operations,
+      settings.throttling ? createSsmThrottle(Date.now) : undefined,
+    ),
+    sessions,
     sts: createSts(),
   });
   // A second time, so that requests have ended before the services do.
@@ -159,7 +174,17 @@ async function start(
     instanceProfile: INSTANCE_PROFILE.name,
   };
   await directory.announce({ ...note, pid: process.pid });
-  return { note, port: server.port };
+  return { note, port: server.port, sessions };
+}
+
+/** What machines fetch once for all (uv, interpreters, packages) stays here: a machine's own disk ends with it. */
+async function makeEnvironment(
+  { environment = { PATH: HOST_PATH } }: LocalCloudOptions,
+  directory: DataDirectory,
+): Promise<HostEnvironment> {
+  const cache = join(directory.path, "cache");
+  await mkdir(cache, { recursive: true, mode: 0o700 });
+  return { ...environment, ERRAND_CACHE: cache };
 }
 
 async function listen(

@@ -5,7 +5,7 @@
  * instance is terminated, as its volume is on EC2), `console.log`, and the markers `started`, `power-off` and `reboot`. The tree has a session
  * of its own, so it outlives the cloud that started it; the next one finds it again by its cookie.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chmod,
@@ -18,7 +18,8 @@ import {
   truncate,
   writeFile,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   COOKIE_VARIABLE,
@@ -68,6 +69,11 @@ export type Machines = {
   wantsReboot(instanceId: string): Promise<boolean>;
   /** Its processes are there and do nothing any more. */
   freeze(machine: Machine): Promise<void>;
+  /**
+   * Starts a command inside a machine that has been booted, as the SSM agent does: no shell, stdin closed. Absolute paths among
+   * its arguments are the machine's own, below its disk. It is one of the machine's processes and ends with it.
+   */
+  run(machine: Machine, words: readonly string[]): ChildProcessByStdio<null, Readable, Readable>;
   hasStarted(instanceId: string): Promise<boolean>;
   /** It was powered off from inside. */
   hasPoweredOff(instanceId: string): Promise<boolean>;
@@ -116,6 +122,18 @@ export function createMachines({ folder, environment }: MachinesOptions): Machin
     },
     wantsReboot: (instanceId) => exists(join(folderOf(instanceId), "reboot")),
     freeze: (machine) => freezeTree(() => listTree(machine)),
+    run: (machine, [program = "", ...words]) => {
+      const disk = join(folderOf(machine.instanceId), "disk");
+      return spawn(
+        program,
+        words.map((word) => (isAbsolute(word) ? join(disk, word) : word)),
+        {
+          cwd: disk,
+          env: { ...environment, [COOKIE_VARIABLE]: machine.cookie },
+          stdio: ["ignore", "pipe", "pipe"],
+        },
+      );
+    },
     hasStarted: (instanceId) => exists(join(folderOf(instanceId), "started")),
     hasPoweredOff: (instanceId) => exists(join(folderOf(instanceId), "power-off")),
     end: (machine) => endTree(() => listTree(machine)),
@@ -164,6 +182,8 @@ function machineCommand(
     TMPDIR: join(at, "disk/tmp"),
     AWS_EC2_METADATA_SERVICE_ENDPOINT: metadataEndpoint,
     [PER_BOOT_VARIABLE]: join(at, "disk/per-boot"),
+    // What `/` is on a real machine.
+    ERRAND_LOCAL_ROOT: join(at, "disk"),
     [COOKIE_VARIABLE]: machine.cookie,
   };
   return {

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
+import { type Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Credentials } from "./credentials.ts";
 import { renderError } from "./error-bodies.ts";
@@ -45,6 +45,8 @@ export type Services = Readonly<Partial<Record<ServiceName, Service>>> & {
   readonly faults?: CallFaults;
   /** Requests under `/imds/`, which carry no signature. */
   readonly imds?: { handle(request: UnsignedRequest): Promise<LocalResponse> };
+  /** WebSocket connections, which carry no signature: the first message authenticates them. */
+  readonly sessions?: { upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void };
 };
 
 export type RunningServer = {
@@ -76,6 +78,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     working.add(work);
     void work.finally(() => working.delete(work));
   });
+  const upgraded = new Set<Duplex>();
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    upgraded.add(socket);
+    socket.once("close", () => upgraded.delete(socket));
+    upgrade({ request, server, services }, socket, head);
+  });
   const port = await listen(server, options.port);
   return {
     port,
@@ -85,6 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     async stop() {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
+      for (const socket of upgraded) socket.destroy();
       await Promise.all([...working, closed]);
     },
   };
@@ -98,6 +107,24 @@ function listen(server: Server, port: number): Promise<number> {
       resolve((server.address() as AddressInfo).port);
     });
   });
+}
+
+/** Refuses what a request would be refused for, too. */
+function upgrade(
+  { request, server, services }: Pick<Exchange, "request" | "server" | "services">,
+  socket: Duplex,
+  head: Buffer,
+): void {
+  // A caller that hangs up is nobody's error.
+  socket.on("error", () => socket.destroy());
+  try {
+    checkSource(request, (server.address() as AddressInfo | null)?.port);
+    if (!services?.sessions) throw new ApiError(404, "NotFound", "there are no sessions");
+    services.sessions.upgrade(request, socket, head);
+  } catch (error) {
+    const status = error instanceof ApiError ? error.status : 500;
+    socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  }
 }
 
 type Exchange = {

@@ -14,7 +14,7 @@ export type SignedRequest = {
   readonly rawHeaders: readonly string[];
 };
 
-export type ServiceName = "ec2" | "s3" | "sqs" | "ssm" | "sts";
+export type ServiceName = "ec2" | "kms" | "s3" | "sqs" | "ssm" | "sts";
 
 /** What the chunks of a signed streaming body are verified with. */
 export type ChunkSigning = {
@@ -45,7 +45,14 @@ type Signature = {
 
 const SKEW_MAX_MS = 15 * 60_000;
 const PRESIGNED_SECONDS_MAX = 7 * 24 * 3600;
-const SERVICES: readonly string[] = ["ec2", "s3", "sqs", "ssm", "sts"] satisfies ServiceName[];
+const SERVICES: readonly string[] = [
+  "ec2",
+  "kms",
+  "s3",
+  "sqs",
+  "ssm",
+  "sts",
+] satisfies ServiceName[];
 const UNSIGNED = "UNSIGNED-PAYLOAD";
 
 /** Verifies all but the body, whose hash must then come to `payload`. Throws ApiError. */

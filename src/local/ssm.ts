@@ -1,10 +1,14 @@
-/** SSM: GetParameter and GetParameters for the public names of the machine images. There are no parameters of one's own, and no sessions. */
+/**
+ * SSM: GetParameter and GetParameters for the public names of the machine images, and what sessions.ts has. There are no parameters
+ * of one's own.
+ */
 import { z } from "zod";
 import { IMAGES, type MachineImage, REGION } from "./ec2-world.ts";
 import { ApiError, readBody, type Service } from "./http.ts";
+import type { SsmOperations } from "./sessions.ts";
 import type { SsmThrottle } from "./ssm-throttle.ts";
 
-const BODY_BYTES_MAX = 64 * 1024;
+const BODY_BYTES_MAX = 128 * 1024;
 /** As AWS limits GetParameters. */
 const NAMES_MAX = 10;
 
@@ -14,16 +18,25 @@ const getParameters = z.strictObject({
   WithDecryption: z.boolean().optional(),
 });
 
-export function createSsm(throttle: SsmThrottle = () => {}): Service {
+/** `more` is for the owner alone. */
+export function createSsm(more: SsmOperations, throttle: SsmThrottle = () => {}): Service {
   return {
     handle: async (request) => {
       const target = String(request.headers["x-amz-target"] ?? "");
       throttle(target.replace(/^AmazonSSM\./, ""));
       const body = await readBody(request, BODY_BYTES_MAX);
+      const operation = Object.hasOwn(more, target) ? more[target] : undefined;
+      if (operation && request.caller.type !== "owner") {
+        const message = `the role of instances may not call ${target}`;
+        throw new ApiError(400, "AccessDeniedException", message);
+      }
+      const answered = operation
+        ? await operation(readJson(body.toString()))
+        : answer(target, body.toString());
       return {
         status: 200,
         headers: { "content-type": "application/x-amz-json-1.1" },
-        body: JSON.stringify(answer(target, body.toString())),
+        body: JSON.stringify(answered),
       };
     },
   };

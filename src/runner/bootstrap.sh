@@ -40,7 +40,13 @@ else
   (sleep $boot_cap_s && { shutdown -P now || poweroff; }) </dev/null >/dev/null 2>&1 &
   cap=$!
   set +m
-  base=$(mktemp -d "${TMPDIR:-/tmp}/errand.XXXXXX") || power_off "no room for temporary files"
+  if [ -n "${ERRAND_LOCAL_ROOT:-}" ]; then
+    # Where a machine has it, so that the log is at one path below each root.
+    base=$ERRAND_LOCAL_ROOT/var/lib/errand
+    mkdir -p "$base" || power_off "no room for the runner"
+  else
+    base=$(mktemp -d "${TMPDIR:-/tmp}/errand.XXXXXX") || power_off "no room for temporary files"
+  fi
   # What the unit above is on EC2; a local machine runs what stands here at every boot after its first.
   if [ -d "${ERRAND_LOCAL_PER_BOOT:-}" ]; then
     printf '#!/bin/sh\nshutdown -P now || poweroff\n' >"$ERRAND_LOCAL_PER_BOOT/errand-later-boot"

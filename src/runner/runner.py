@@ -34,6 +34,9 @@ FORMAT = 1
 CHUNK_BYTES = 4 << 20
 LOG_BYTES = 32 << 20
 LINE_BYTES = 16 << 20
+# Of the copy that is there to be watched, and what it leaves free of the disk.
+LIVE_BYTES = 256 << 20
+LIVE_FREE_BYTES = 256 << 20
 TAIL_BYTES = 8192
 # What is larger than a part goes in parts; so many at once, and fewer while the job runs.
 PART_BYTES = 8 << 20
@@ -92,9 +95,11 @@ class Tail:
 
 class Log(Tail):
     # The job's stdout and stderr, in order, and our own lines, in memory until they are shipped in chunks of whole lines:
-    # a full disk takes nothing from it, and it takes nothing from the disk. A job that writes faster than is shipped waits.
-    def __init__(self):
+    # a full disk takes nothing from it. A job that writes faster than is shipped waits. The file at `live` has the same lines
+    # for whoever watches, as far as there is room; nothing depends on it.
+    def __init__(self, live=None):
         super().__init__()
+        self.live = Live(live) if live else None
         self.buffer = bytearray()
         # Bytes of the last line, which has not ended, and of those before it.
         self.open = 0
@@ -112,7 +117,11 @@ class Log(Tail):
             if self.open + (first if first >= 0 else len(data)) > LINE_BYTES:
                 self.buffer += b"\n"
                 self.open = 0
+                if self.live:
+                    self.live.write(b"\n")
             self.buffer += data
+            if self.live:
+                self.live.write(data)
             self.open = len(data) - last - 1 if last >= 0 else self.open + len(data)
             self.whole = len(self.buffer) - self.open
             self.changed.notify_all()
@@ -157,6 +166,35 @@ class Log(Tail):
 
     def lines(self):
         return self.next_line - 1
+
+
+class Live:
+    # A copy of the log in a file, for `tail -n +K -F`: never cut and never begun anew, or its lines would get other numbers.
+    # It just ends when it has grown large or the disk is nearly full.
+    def __init__(self, path):
+        self.room = LIVE_BYTES
+        self.unchecked = 0
+        self.file = -1
+        with contextlib.suppress(OSError):
+            self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def write(self, data):
+        if self.file < 0:
+            return
+        try:
+            self.room -= len(data)
+            self.unchecked -= len(data)
+            if self.unchecked <= 0:
+                self.unchecked = BLOCK_BYTES
+                disk = os.fstatvfs(self.file)
+                if disk.f_bavail * disk.f_frsize < LIVE_FREE_BYTES:
+                    self.room = 0
+            if self.room > 0 and os.write(self.file, data) == len(data):
+                return
+        except OSError:
+            pass
+        os.close(self.file)
+        self.file = -1
 
 
 class Pump(threading.Thread):
@@ -1648,7 +1686,7 @@ class Attempt:
         self.job = order["job"]
         self.place = place
         self.hard_until = 0.0
-        self.log = Log()
+        self.log = Log(host.path("log"))
         self.transfers = Transfers(s3)
         self.environment = {}
         self.folder = ""

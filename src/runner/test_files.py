@@ -317,6 +317,21 @@ class Logs(Files):
         self.ship()
         self.assertEqual(self.world.chunks(), {1: b"one\n", 2: b"two\n"})
 
+    def test_the_copy_for_watchers_has_the_lines_of_the_chunks_and_ends_when_it_is_large(self):
+        live = os.path.join(self.world.folder, "live")
+        log = runner.Log(live)
+        log.append(b"one\ntwo\nthr")
+        log.say("ours")
+        with open(live, "rb") as file:
+            self.assertEqual(file.read(), b"one\ntwo\nthr\nerrand: ours\n")
+        log.live.room = 4
+        log.append(b"four\n")
+        log.append(b"five\n")
+        log.ship(self.s3, PREFIX, time.monotonic() + 20, final=True)
+        with open(live, "rb") as file:
+            self.assertEqual(file.read(), b"one\ntwo\nthr\nerrand: ours\n")
+        self.assertEqual(self.world.log(), b"one\ntwo\nthr\nerrand: ours\nfour\nfive\n")
+
     def test_our_own_lines_begin_a_line(self):
         self.log.append(b"half")
         self.log.say("a\nb")

@@ -63,6 +63,7 @@ describe("user-data", () => {
       "AWS_EC2_METADATA_SERVICE_ENDPOINT",
       "ERRAND_LOCAL_INSTANCE",
       "ERRAND_LOCAL_PER_BOOT",
+      "ERRAND_LOCAL_ROOT",
       "HOME",
       "LANG",
       "PATH",

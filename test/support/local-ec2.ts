@@ -98,6 +98,7 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
     throw error;
   });
   const ssm = createSsm(
+    {},
     options.throttling ? createSsmThrottle(options.now ?? Date.now) : undefined,
   );
   server.serve({ ec2: part.service, imds: part.imds, sts: createSts(), ssm });

@@ -30,7 +30,7 @@ export function openSocket(options: SocketOptions): SessionSocket {
   });
   const channel = createChannel({
     ...options,
-    now: () => performance.now() + performance.timeOrigin,
+    now: monotonicMs,
     send: (frame) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(frame);
     },
@@ -88,3 +88,6 @@ function bytesOf(data: WebSocket.RawData): Uint8Array {
   if (Array.isArray(data)) return Buffer.concat(data);
   return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
 }
+
+/** Since 1970, and never back: a clock that is set must not look like a dead connection. */
+const monotonicMs = (): number => Math.round(performance.timeOrigin + performance.now());

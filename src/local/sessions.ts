@@ -1,0 +1,224 @@
+/**
+ * SSM's sessions: StartSession, ResumeSession, TerminateSession, GetConnectionStatus, DescribeInstanceInformation, CreateDocument,
+ * DescribeDocument, and the data channel, whose connections are authenticated by the token that a session gives. A session
+ * really runs its document's command, inside the machine of its instance.
+ *
+ * Gaps: sessions with a terminal and port sessions, SendCommand, session history, preferences but for the KMS key (a switch).
+ * By design: sessions end with the cloud.
+ */
+import { randomBytes } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { WebSocketServer } from "ws";
+import { z } from "zod";
+import type { Ec2 } from "./ec2.ts";
+import { ApiError } from "./http.ts";
+import type { Placed } from "./instances-store.ts";
+import type { Kms } from "./kms.ts";
+import { createDocumentSchema, type Documents, openDocuments } from "./session-documents.ts";
+import type { AgentKms } from "./session-handshake.ts";
+import { createLocalSession, type LocalSession } from "./session-service.ts";
+import {
+  createSessionFaults,
+  type SessionFaults,
+  type SessionSwitches,
+} from "./session-switches.ts";
+
+export type SessionsOptions = {
+  readonly folder: string;
+  /** `http://127.0.0.1:<port>` */
+  readonly endpoint: string;
+  readonly ec2: Pick<Ec2, "instances" | "find" | "run" | "isCutOff">;
+  readonly kms: Kms;
+  readonly switches?: Partial<SessionSwitches> | undefined;
+};
+
+/** By their names on the wire; the bodies are not checked yet. */
+export type SsmOperations = Readonly<Record<string, (body: unknown) => unknown>>;
+
+export type Sessions = {
+  readonly operations: SsmOperations;
+  readonly faults: SessionFaults;
+  /** Those that are open. */
+  count(): number;
+  /** A connection for `/v1/data-channel/…`. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  stop(): void;
+};
+
+const CHANNEL_PATH = "/v1/data-channel/";
+const FRAME_BYTES_MAX = 1 << 20;
+
+export async function openSessions(options: SessionsOptions): Promise<Sessions> {
+  const faults = createSessionFaults(options.switches);
+  const documents = await openDocuments(options.folder);
+  const open = new Map<string, LocalSession>();
+  const server = new WebSocketServer({ noServer: true, maxPayload: FRAME_BYTES_MAX });
+  const world: World = { ...options, faults, documents, open };
+  return {
+    operations: {
+      ...sessionOperations(world),
+      ...instanceOperations(world),
+      "AmazonSSM.CreateDocument": (body) => documents.create(parse(createDocumentSchema, body)),
+      "AmazonSSM.DescribeDocument": (body) =>
+        documents.describe(parse(describeDocument, body).Name),
+    },
+    faults,
+    count: () => open.size,
+    upgrade: (request, socket, head) => {
+      const path = (request.url ?? "").split("?")[0] ?? "";
+      const id = path.startsWith(CHANNEL_PATH) ? path.slice(CHANNEL_PATH.length) : "";
+      const session = open.get(id);
+      if (session) server.handleUpgrade(request, socket, head, session.connect);
+      else socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    },
+    stop: () => {
+      for (const each of [...open.values()]) each.kill();
+      server.close();
+    },
+  };
+}
+
+type World = Omit<SessionsOptions, "switches"> & {
+  readonly faults: SessionFaults;
+  readonly documents: Documents;
+  /** By id. */
+  readonly open: Map<string, LocalSession>;
+};
+
+/** Its agent is there: the machine runs, has a network, and has been there for long enough. */
+function isConnected(world: World, target: string): boolean {
+  const found = world.ec2.find(target);
+  if (found?.instance.state !== "running" || world.ec2.isCutOff(target)) return false;
+  return Date.now() - found.reservation.launchedAt >= world.faults.switches().absentMs;
+}
+
+function sessionOperations(world: World): SsmOperations {
+  const { faults, open, endpoint } = world;
+  const answerOf = (session: LocalSession) => ({
+    SessionId: session.id,
+    TokenValue: session.issueToken(),
+    StreamUrl: `${endpoint.replace("http", "ws")}${CHANNEL_PATH}${session.id}?role=publish_subscribe`,
+  });
+  return {
+    "AmazonSSM.StartSession": (body) => answerOf(start(world, parse(startSession, body))),
+    "AmazonSSM.ResumeSession": (body) => {
+      const { SessionId } = parse(sessionId, body);
+      const session = open.get(SessionId);
+      if (!session) return { SessionId };
+      faults.count("resumedSessions");
+      return answerOf(session);
+    },
+    "AmazonSSM.TerminateSession": (body) => {
+      const { SessionId } = parse(sessionId, body);
+      open.get(SessionId)?.terminate();
+      return { SessionId };
+    },
+  };
+}
+
+function start(
+  world: World,
+  { Target, DocumentName, Parameters }: z.infer<typeof startSession>,
+): LocalSession {
+  const { faults, open, documents } = world;
+  if (faults.happens("failStarts", "failedStarts")) {
+    throw new ApiError(500, "InternalServerError", "the local cloud was told to fail");
+  }
+  if (!isConnected(world, Target)) {
+    faults.count("absentAgents");
+    throw new ApiError(400, "TargetNotConnected", `${Target} is not connected.`);
+  }
+  const { words, isSeparated } = documents.prepare(DocumentName, Parameters);
+  const id = `local-${randomBytes(9).toString("hex").slice(0, 17)}`;
+  const session = createLocalSession({
+    id,
+    instanceId: Target,
+    faults,
+    agent: {
+      version: faults.switches().agentVersion,
+      isSeparated,
+      start: () => world.ec2.run(Target, words),
+      kms: kmsOf(world, id, Target),
+    },
+    isCutOff: () => world.ec2.isCutOff(Target),
+    isMachineThere: () => world.ec2.find(Target)?.instance.state === "running",
+    onOver: () => open.delete(id),
+  });
+  open.set(id, session);
+  faults.count("startedSessions");
+  return session;
+}
+
+function kmsOf({ faults, kms }: World, sessionId: string, target: string): AgentKms | undefined {
+  const { kmsKeyId: keyId, hasKmsChallenge } = faults.switches();
+  if (keyId === null) return undefined;
+  faults.count("encryptedSessions");
+  const challenge = hasKmsChallenge ? randomBytes(16).toString("base64") : undefined;
+  const context = {
+    "aws:ssm:SessionId": sessionId,
+    "aws:ssm:TargetId": target,
+    ...(challenge ? { "aws:ssm:RandomChallenge": challenge } : {}),
+  };
+  return { keyId, challenge, decrypt: (ciphertext) => kms.decrypt(ciphertext, context) };
+}
+
+function instanceOperations(world: World): SsmOperations {
+  return {
+    "AmazonSSM.GetConnectionStatus": (body) => {
+      const { Target } = parse(connectionStatus, body);
+      const isThere = isConnected(world, Target);
+      if (!isThere) world.faults.count("absentAgents");
+      return { Target, Status: isThere ? "connected" : "notconnected" };
+    },
+    "AmazonSSM.DescribeInstanceInformation": (body) => {
+      const wanted = parse(instanceInformation, body).Filters?.[0]?.Values;
+      const known = world.ec2
+        .instances()
+        .filter(({ instance: { id } }) => !wanted || wanted.includes(id))
+        .filter(({ instance: { id } }) => isConnected(world, id));
+      const { agentVersion } = world.faults.switches();
+      return { InstanceInformationList: known.map((each) => describe(each, agentVersion)) };
+    },
+  };
+}
+
+const startSession = z.strictObject({
+  Target: z.string().regex(/^i-[0-9a-f]+$/),
+  DocumentName: z.string(),
+  Parameters: z.record(z.string(), z.array(z.string())).default({}),
+  Reason: z.string().max(256).optional(),
+});
+const sessionId = z.strictObject({ SessionId: z.string() });
+const connectionStatus = z.strictObject({ Target: z.string() });
+const describeDocument = z.strictObject({
+  Name: z.string(),
+  DocumentVersion: z.enum(["1", "$LATEST", "$DEFAULT"]).optional(),
+});
+const instanceInformation = z.strictObject({
+  Filters: z
+    .array(z.strictObject({ Key: z.literal("InstanceIds"), Values: z.array(z.string()).min(1) }))
+    .max(1)
+    .optional(),
+  MaxResults: z.int().min(5).max(50).optional(),
+});
+
+const describe = ({ instance: { id, address } }: Placed, AgentVersion: string) => ({
+  InstanceId: id,
+  PingStatus: "Online",
+  LastPingDateTime: Math.floor(Date.now() / 1_000),
+  AgentVersion,
+  IsLatestVersion: true,
+  PlatformType: "Linux",
+  PlatformName: "Amazon Linux",
+  PlatformVersion: "2023",
+  ResourceType: "EC2Instance",
+  IPAddress: address,
+  ComputerName: `ip-${address.replaceAll(".", "-")}.ec2.internal`,
+});
+
+function parse<Value>(schema: z.ZodType<Value>, body: unknown): Value {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  throw new ApiError(400, "ValidationException", z.prettifyError(parsed.error));
+}

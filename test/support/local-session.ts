@@ -1,0 +1,126 @@
+/** A local cloud with one machine whose log a test writes, and the Logs port that follows it over the wire. */
+import { appendFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DescribeInstancesCommand, RunInstancesCommand } from "@aws-sdk/client-ec2";
+import { type Clients, createClients } from "../../src/aws/clients.ts";
+import { createGenerateDataKey } from "../../src/aws/session/data-key.ts";
+import type { FollowTimes } from "../../src/aws/session/follow.ts";
+import { createLogs } from "../../src/aws/session/logs.ts";
+import type { Fired, SessionSwitches } from "../../src/local/session-switches.ts";
+import type { Clock, LogEvent, Logs } from "../../src/ports.ts";
+import { startTestCloud, type TestCloud } from "./test-cloud.ts";
+
+export type LogMachine = {
+  readonly instanceId: string;
+  write(text: string | Uint8Array): Promise<void>;
+};
+
+export type SessionWorld = {
+  readonly world: TestCloud;
+  readonly clients: Clients;
+  readonly logs: Logs;
+  makeLogs(times?: Partial<FollowTimes>): Logs;
+  launch(): Promise<LogMachine>;
+  set(switches: Partial<SessionSwitches>): void;
+  /** How often each thing has happened, and how many sessions are open. */
+  counts(): Readonly<Partial<Record<Fired, number>>> & { readonly open: number };
+  dispose(): Promise<void>;
+};
+
+export const testClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
+};
+
+export async function startSessionWorld(
+  switches: Partial<SessionSwitches> = {},
+): Promise<SessionWorld> {
+  const world = await startTestCloud({
+    instanceTypes: [M5_LARGE],
+    sessions: switches,
+    bootMs: 10,
+    throttling: false,
+  });
+  const { endpoint, region, accessKeyId, secretAccessKey } = world.cloud;
+  const where = { region, endpoint, credentials: { accessKeyId, secretAccessKey } };
+  const clients = createClients(where);
+  const makeLogs = (times: Partial<FollowTimes> = {}): Logs =>
+    createLogs({
+      ssm: clients.ssm,
+      generateDataKey: createGenerateDataKey(where),
+      clock: testClock,
+      times: { backoffMinMs: 20, readyEveryMs: 50, ...times },
+    });
+  return {
+    world,
+    clients,
+    logs: makeLogs(),
+    makeLogs,
+    launch: () => launch(world, clients),
+    set: world.cloud.sessions.faults.set,
+    counts: () => ({ ...world.cloud.sessions.faults.counts(), open: world.cloud.sessions.count() }),
+    dispose: async () => {
+      clients.close();
+      await world.dispose();
+    },
+  };
+}
+
+const M5_LARGE = {
+  name: "m5.large",
+  vcpus: 2,
+  memoryMib: 8192,
+  architectures: ["x86_64"],
+  hypervisor: "nitro",
+  isBareMetal: false,
+  isBurstable: false,
+} as const;
+
+async function launch({ cloud, directory }: TestCloud, { ec2 }: Clients): Promise<LogMachine> {
+  const output = await ec2.send(
+    new RunInstancesCommand({
+      ImageId: cloud.imageIds[0],
+      InstanceType: "m5.large",
+      SubnetId: cloud.subnets[0]?.subnetId,
+      MinCount: 1,
+      MaxCount: 1,
+      UserData: Buffer.from("#!/bin/sh\nexec sleep 600\n").toString("base64"),
+    }),
+  );
+  const instanceId = output.Instances?.[0]?.InstanceId ?? "";
+  for (let tries = 0; tries < 200; tries++) {
+    const found = await ec2.send(new DescribeInstancesCommand({ InstanceIds: [instanceId] }));
+    if (found.Reservations?.[0]?.Instances?.[0]?.State?.Name === "running") break;
+    await sleep(20);
+  }
+  const folder = join(directory, "ec2/instances", instanceId, "disk/var/lib/errand");
+  await mkdir(folder, { recursive: true });
+  return { instanceId, write: (text) => appendFile(join(folder, "log"), text) };
+}
+
+/** Reads until `count` lines or the last one have come, or fails after `maxMs`. Returns them with what else was told. */
+export async function readLines(
+  logs: Logs,
+  { instanceId }: Pick<LogMachine, "instanceId">,
+  {
+    from = 1,
+    count = Number.POSITIVE_INFINITY,
+    last,
+    maxMs = 50_000,
+  }: { from?: number; count?: number; last?: string; maxMs?: number },
+): Promise<{ readonly lines: readonly string[]; readonly others: readonly LogEvent[] }> {
+  const lines: string[] = [];
+  const others: LogEvent[] = [];
+  const signal = AbortSignal.timeout(maxMs);
+  for await (const event of logs.follow(instanceId, from, signal)) {
+    if (event.type !== "lines") others.push(event);
+    else {
+      if (event.firstLine !== from + lines.length) throw new Error("numbers with a hole");
+      lines.push(...event.lines);
+    }
+    if (lines.length >= count || (last !== undefined && lines.at(-1) === last))
+      return { lines, others };
+  }
+  throw new Error(`${lines.length} of ${count} lines came; ${JSON.stringify(others.slice(-5))}`);
+}

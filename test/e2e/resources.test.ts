@@ -3,8 +3,8 @@ import { expect, it } from "vitest";
 import type { JobArtifacts } from "../../src/cli/manifests.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { getText, putObject } from "../support/drop.ts";
-import { runErrand, startErrand } from "../support/errand.ts";
+import { getText, listKeys, putObject } from "../support/drop.ts";
+import { runErrand, startErrand, waitFor } from "../support/errand.ts";
 
 const workflow = (name: string, resources: string, rest = ""): string =>
   `  - name: ${name}\n    provider: python\n    python_script: main.py\n    resources: {${resources}}\n${rest}`;
@@ -102,7 +102,7 @@ print("begun", flush=True)
 time.sleep(300)
 `;
 
-it("a job that runs longer than max_duration gets SIGTERM, then SIGKILL, is timed-out, and keeps its artifacts", async () => {
+it("a job that runs longer than max_duration gets SIGTERM, then SIGKILL, is timed-out, and keeps its artifacts, synced meanwhile", async () => {
   const errand = await startErrand();
   const timed = (name: string, script: string) =>
     `  - name: ${name}\n    provider: python\n    python_script: ${script}\n    artifacts: [out]\n    resources: {max_duration: 2s, retry: {failed: 2}}\n`;
@@ -112,7 +112,17 @@ it("a job that runs longer than max_duration gets SIGTERM, then SIGKILL, is time
     "main.py": "",
     "out/": "",
   });
-  const { code, stdout } = await errand.run("submit", directory);
+  const submitted = errand.start("submit", directory);
+  const [, id = ""] = await submitted.said(/\((\S+)\) submitted/);
+  // What changes is uploaded while the job runs: the machine may be gone at any time.
+  const synced = await waitFor(
+    "a synced artifact",
+    () => getText(errand, `runs/${id}/deaf/1/artifacts/out/begun.txt`).catch(() => ""),
+    (text) => text !== "",
+  );
+  expect(synced).toBe("begun");
+  expect((await errand.show(id)).jobs[0]?.state).toBe("running");
+  const { code, stdout } = await submitted.finished;
   const view = await errand.show();
 
   expect(code).toBe(1);
@@ -142,11 +152,17 @@ it("a job that runs longer than max_duration gets SIGTERM, then SIGKILL, is time
 
 it("a job gets the machine that was planned for it, within what the installation allows", async () => {
   const errand = await startErrand();
-  const directory = await project([workflow("a", "cpu: 4, memory: 30GB, max_duration: 30m")]);
+  const directory = await project([
+    workflow("a", "cpu: 4, memory: 30GB, max_duration: 30m, disk: 77GB"),
+  ]);
   const planned = JSON.parse((await errand.run("plan", directory, "--json")).stdout);
   expect((await errand.run("submit", directory)).code).toBe(0);
   const view = await errand.show();
   expect(view.jobs[0]?.attempts[0]?.instanceType).toBe(planned.jobs[0].instanceType);
+
+  const keys = await listKeys(errand, "launches/");
+  const launch = keys.find((key) => key.endsWith("/launch.json")) ?? "";
+  expect(JSON.parse(await getText(errand, launch))).toMatchObject({ input: { diskGib: 72 } });
 
   const limits = JSON.parse(await getText(errand, "limits.json"));
   expect(limits).toEqual({ format: 1, ...DEFAULT_LIMITS });

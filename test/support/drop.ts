@@ -1,5 +1,10 @@
 /** Dropping bundles as any S3 client would, with what `errand local env` tells it. */
-import { GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import {
+  GetObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
 import { listBundleFiles } from "../../src/cli/bundle-files.ts";
 import { packBundle } from "../../src/cli/pack.ts";
 import type { RunSummary } from "../../src/core/view.ts";
@@ -21,6 +26,15 @@ export async function getText(errand: Errand, key: string): Promise<string> {
   const text = (await Body?.transformToString()) ?? "";
   s3.destroy();
   return text;
+}
+
+export async function listKeys(errand: Errand, prefix: string): Promise<readonly string[]> {
+  const { s3, bucket } = await openBucket(errand);
+  const { Contents = [] } = await s3.send(
+    new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }),
+  );
+  s3.destroy();
+  return Contents.map(({ Key = "" }) => Key);
 }
 
 async function openBucket(errand: Errand): Promise<{ s3: S3Client; bucket: string }> {

@@ -1,0 +1,49 @@
+/** Further tries, of jobs that fail and of machines that are lost. */
+import { expect, it } from "vitest";
+import { findLocalCloud } from "../../src/cli/local-note.ts";
+import { makeDirectory } from "../support/directory.ts";
+import { startErrand } from "../support/errand.ts";
+import { makeFaultCalls } from "../support/faults.ts";
+
+const TRY = `
+import os, sys, time
+attempt = os.environ["ERRAND_ATTEMPT"]
+print("try", attempt, flush=True)
+if sys.argv[1] == "fails" and attempt == "1":
+    sys.exit(1)
+if sys.argv[1] == "waits" and attempt == "1":
+    time.sleep(120)
+`;
+
+it("a job whose machine is lost is tried twice again by default, one that fails only where retry says so", async () => {
+  const errand = await startErrand();
+  const note = await findLocalCloud(errand.data);
+  if (!note) throw new Error("no local cloud");
+  const faults = makeFaultCalls(() => note as never);
+  const job = (name: string, what: string, retry: string) =>
+    `  - {name: ${name}, provider: python, python_script: try.py ${what}, resources: {cpu: ${name.length}${retry}}}\n`;
+  const directory = await makeDirectory({
+    ".dstack/workflows.yaml": `workflows:\n${job("lost", "waits", "")}${job("again", "fails", ", retry: {failed: 1}")}${job("once", "fails", "")}`,
+    "try.py": TRY,
+  });
+  const submitted = errand.start("submit", directory);
+  await submitted.said(/^lost +\| try 1$/m);
+  const { jobs } = await errand.show();
+  const machine = jobs.find(({ name }) => name === "lost")?.attempts[0]?.instanceId ?? "";
+  await faults.add({ fault: "instance-dies", match: { instanceId: machine } });
+  expect((await submitted.finished).code).toBe(1);
+
+  const view = await errand.show();
+  const told = view.jobs.map(({ name, state, attempts }) => [
+    name,
+    state,
+    attempts.map((attempt) => attempt.state),
+  ]);
+  expect(Object.fromEntries(told.map(([name, ...rest]) => [name, rest]))).toEqual({
+    lost: ["succeeded", ["lost", "succeeded"]],
+    again: ["succeeded", ["failed", "succeeded"]],
+    once: ["failed", ["failed"]],
+  });
+  const log = await errand.run("logs", "latest", "lost");
+  expect(log.stdout.match(/^try \d$/gm)).toEqual(["try 1", "try 2"]);
+});

@@ -66,6 +66,8 @@ const configSchema = z.strictObject({
     .strictObject({
       instancesMax: count.default(DEFAULT_LIMITS.instancesMax),
       hourlyUsdMax: z.number().nonnegative().default(DEFAULT_LIMITS.hourlyUsdMax),
+      runUsdMax: z.number().positive().optional(),
+      dayUsdMax: z.number().positive().optional(),
       maxDurationMs: milliseconds.default(DEFAULT_LIMITS.maxDurationMs),
       maxWaitMs: milliseconds.default(DEFAULT_LIMITS.maxWaitMs),
       jobsMax: count.default(DEFAULT_LIMITS.jobsMax),

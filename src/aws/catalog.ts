@@ -3,6 +3,7 @@ import { DescribeSubnetsCommand, type EC2Client } from "@aws-sdk/client-ec2";
 import type { SSMClient } from "@aws-sdk/client-ssm";
 import type { Catalog, InstanceType, Place, PricedType } from "../core/offers.ts";
 import { isCloudError } from "../errors.ts";
+import { diskGibMonthUsd } from "./disk-prices.ts";
 import { callAws } from "./error-codes.ts";
 import { type ImageIds, readImages } from "./images.ts";
 import { describeOfferings } from "./instance-types.ts";
@@ -72,7 +73,11 @@ async function readCatalog(clients: CatalogClients, options: CatalogOptions): Pr
     hourlyUsd: prices.hourlyUsd(type, region),
   }));
   const { pricedOn } = prices;
-  return { region, types, places, images, isEstimate: prices.isEstimate(region), pricedOn };
+  return {
+    ...{ region, types, places, images, pricedOn },
+    diskGibMonthUsd: diskGibMonthUsd(region),
+    isEstimate: prices.isEstimate(region),
+  };
 }
 
 /** Names of types by zone; undefined where the daemon may not ask, and only the region's offerings are known. */

@@ -183,7 +183,7 @@ export function makeLaunch(
 }
 
 /** EBS sells whole GiB. */
-const diskGibOf = (job: Job): number => Math.ceil(job.resources.diskBytes / 2 ** 30);
+export const diskGibOf = (job: Job): number => Math.ceil(job.resources.diskBytes / 2 ** 30);
 
 /** The image that runs on an offer's type; undefined where none is configured. */
 export function findImage(offer: Offer, catalog: Catalog): Image | undefined {

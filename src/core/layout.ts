@@ -47,6 +47,7 @@ export const prefix = {
   tags: "tags/",
   tools: "tools/",
   pruned: "pruned/",
+  spent: "spent/",
   pins: "pins/",
   /** All that a run's attempts brought back, with a slash at its end. */
   run: (run: string) => `runs/${run}/`,

@@ -1,10 +1,15 @@
 /** Ceilings: what an operator allows Errand to rent at once, and how long things may take. */
+import { pendingUsd } from "./budget.ts";
 import { type Instance, isAlive, orderKey, orderOf } from "./observation.ts";
 import { type Attempt, isLiving } from "./run.ts";
 
 export type Limits = {
   readonly instancesMax: number;
   readonly hourlyUsdMax: number;
+  /** What a run may cost in all; undefined for no budget. */
+  readonly runUsdMax?: number | undefined;
+  /** What all runs may cost in a day (UTC). */
+  readonly dayUsdMax?: number | undefined;
   /** The longest a job may ask to run. */
   readonly maxDurationMs: number;
   /** How long a job may wait for capacity or quota before it fails. */
@@ -23,13 +28,19 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 /** How much more may be rented before a ceiling is reached. */
-export type Room = { readonly instances: number; readonly hourlyUsd: number };
+export type Room = {
+  readonly instances: number;
+  readonly hourlyUsd: number;
+  /** Of the day's budget, beside the first minute of all that is under way; undefined where there is none. */
+  readonly dayUsd?: number | undefined;
+};
 
 /** What is left of `room` once `attempts` have machines. */
 export function roomAfter(room: Room, attempts: readonly Attempt[]): Room {
   return {
     instances: room.instances - attempts.length,
     hourlyUsd: attempts.reduce((left, attempt) => left - attempt.offer.hourlyUsd, room.hourlyUsd),
+    dayUsd: room.dayUsd === undefined ? undefined : room.dayUsd - pendingUsd(attempts),
   };
 }
 
@@ -38,13 +49,16 @@ export function roomLeft(
   limits: Limits,
   attempts: readonly Attempt[],
   instances: readonly Instance[],
+  todayUsd = 0,
 ): Room {
   const living = attempts.filter(isLiving);
   const known = new Set(living.map(orderOf));
   const strays = instances.filter(
     (each) => isAlive(each) && !known.has(orderKey(each.token, each.index)),
   );
-  const room = { instances: limits.instancesMax, hourlyUsd: limits.hourlyUsdMax };
+  const { instancesMax, hourlyUsdMax, dayUsdMax } = limits;
+  const dayUsd = dayUsdMax === undefined ? undefined : dayUsdMax - todayUsd;
+  const room = { instances: instancesMax, hourlyUsd: hourlyUsdMax, dayUsd };
   const left = roomAfter(room, living);
   return { ...left, instances: left.instances - strays.length };
 }

@@ -21,6 +21,8 @@ export type Look = {
   readonly catalog: Catalog | undefined;
   readonly capacity: Capacity;
   readonly limits: Limits;
+  /** What all runs have cost today, US dollars; absent where no budget asks. */
+  readonly todayUsd?: number;
   /** What the ceilings leave, after the runs looked at before this one. */
   readonly room: Room;
   /** Launches opened in this look by the runs before this one. */

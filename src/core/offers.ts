@@ -39,6 +39,8 @@ export type Catalog = {
   readonly types: readonly PricedType[];
   readonly places: readonly Place[];
   readonly images: readonly Image[];
+  /** Of a disk, US dollars for a GiB a month. */
+  readonly diskGibMonthUsd?: number;
   /** True when the prices are list prices of another region or of another day. */
   readonly isEstimate: boolean;
   /** When prices were read, as YYYY-MM-DD. */

@@ -1,7 +1,10 @@
 /** The second half of a step: which jobs get an attempt now, and why the others do not. */
+import { affordable, overspent } from "./budget.ts";
 import { CAPACITY_REST_MS, type Capacity, restOf, restsOffer } from "./capacity.ts";
+import { DAY_MS, dayOf, MONTH_HOURS } from "./cost.ts";
 import {
   type Batches,
+  diskGibOf,
   findImage,
   joinBatch,
   LAUNCH_SIZE_MAX,
@@ -49,7 +52,8 @@ export function plan(run: Run, look: Look): Plan {
   let { room, batches } = look;
   for (const job of run.jobs) {
     if (!isWaiting(states.get(job.name))) continue;
-    const next = nextAttempt(run, job, { states, choose, look: { ...look, room, batches } });
+    const sofar = opened.length > 0 ? { ...run, attempts: [...run.attempts, ...opened] } : run;
+    const next = nextAttempt(sofar, job, { states, choose, look: { ...look, room, batches } });
     if (next.type === "hold") holds.push({ job: job.name, ...next.hold });
     else if (next.type === "verdict") verdicts.push(verdictOf(job, next.reason, look));
     else {
@@ -99,6 +103,8 @@ function nextAttempt(
     const detail = "instance types and subnets could not be read yet";
     return { type: "hold", hold: { reason: "no-offer", detail } };
   }
+  const spent = budgetGone(run, look);
+  if (spent) return spent;
   const choice = choose(job.resources, look.catalog);
   const impossible = impossibility(job, choice, { catalog: look.catalog, limits: look.limits });
   if (impossible) return { type: "verdict", reason: impossible };
@@ -108,7 +114,22 @@ function nextAttempt(
   const refusals = run.refusals.filter((refusal) => refusal.job === job.name);
   const usable = usableOffer(offers, tries, { refusals, look });
   if (!usable.offer) return waitForCapacity(refusals, usable.until, look);
-  return open(job, usable.offer, { number: tries.length + 1, refusals, look });
+  return open(job, usable.offer, { run, number: tries.length + 1, refusals, look });
+}
+
+/** The budget of a run that is used up stays so; that of a day comes back. */
+function budgetGone(run: Run, look: Look): Next | undefined {
+  const { limits, at, todayUsd = 0 } = look;
+  const ofRun = overspent(run, {
+    limits: { ...limits, dayUsdMax: undefined },
+    spending: { todayUsd },
+    at,
+  });
+  if (ofRun !== undefined) return { type: "verdict", reason: `${ofRun}; raise it to run the rest` };
+  const ofDay = overspent(run, { limits, spending: { todayUsd }, at });
+  if (ofDay === undefined) return undefined;
+  const nextLookAt = dayOf(at) + DAY_MS;
+  return { type: "hold", hold: { reason: "budget", detail: ofDay, nextLookAt } };
 }
 
 type Choose = (resources: Resources, catalog: Catalog) => Choice;
@@ -214,10 +235,19 @@ function waitForCapacity(refusals: readonly Refusal[], until: number, look: Look
   return { type: "hold", hold: { reason, detail: told, nextLookAt: until } };
 }
 
+function diskHourlyUsdOf(job: Job, catalog: Catalog | undefined): number {
+  return (diskGibOf(job) * (catalog?.diskGibMonthUsd ?? 0)) / MONTH_HOURS;
+}
+
 function open(
   job: Job,
   offer: Offer,
-  { number, refusals, look }: { number: number; refusals: readonly Refusal[]; look: Look },
+  {
+    run,
+    number,
+    refusals,
+    look,
+  }: { run: Run; number: number; refusals: readonly Refusal[]; look: Look },
 ): Next {
   const { room, limits, at } = look;
   if (room.instances < 1) {
@@ -229,9 +259,16 @@ function open(
     const detail = `${offer.instanceType} at $${offer.hourlyUsd} an hour would exceed hourlyUsdMax of $${limits.hourlyUsdMax}`;
     return { type: "hold", hold: { reason: "ceiling", detail } };
   }
+  const diskHourlyUsd = diskHourlyUsdOf(job, look.catalog);
+  const money = affordable({ offer, diskHourlyUsd }, run, look);
+  if (money.type === "never") return { type: "verdict", reason: money.reason };
+  if (money.type === "later") {
+    const { type: _, ...hold } = money;
+    return { type: "hold", hold: { reason: "budget", ...hold } };
+  }
   const shape = shapeOf(job, offer, sizeMaxOf(offer, refusals));
   const { launch } = joinBatch(look.batches, shape);
-  const attempt = { job: job.name, number, offer, plannedAt: at, launch };
+  const attempt = { job: job.name, number, offer, plannedAt: at, diskHourlyUsd, launch };
   return { type: "attempt", attempt, shape };
 }
 

@@ -48,6 +48,8 @@ export const attemptSchema = z.strictObject({
   number: z.number().int().positive(),
   offer: offerSchema,
   plannedAt: time,
+  /** Of its disk, US dollars; absent where no price was known. */
+  diskHourlyUsd: z.number().nonnegative().optional(),
   /** The launch and our place in it; the order is `launches/<token>/<index>.json`. */
   launch: z.strictObject({ token: z.string(), index: z.number().int().nonnegative() }),
   /** EC2's definite yes. `already-launched` is one, whose instance is looked up. */
@@ -82,8 +84,10 @@ export const attemptSchema = z.strictObject({
   stop: z
     .strictObject({
       at: time,
-      reason: z.enum(["cancelled", "deadline"]),
+      reason: z.enum(["cancelled", "deadline", "budget"]),
       now: z.boolean(),
+      /** Of a budget: which, and what was spent. */
+      detail: z.string().optional(),
     })
     .optional(),
   /** What became of the work. */

@@ -5,6 +5,7 @@
  * for certain. Before an attempt that has not started gets an outcome, its claim is decided: either
  * the runner holds it and its report counts, or the daemon does and the work will never be done.
  */
+import { overspent } from "./budget.ts";
 import {
   type Answer,
   type Instance,
@@ -190,9 +191,18 @@ function withReport(attempt: Attempt, report: Report, at: number): Attempt {
           notes: report.notes,
           logLines: report.logLines,
         },
-        outcome: { type: report.outcome, at, reason: report.reason },
+        outcome: { ...endingOfReport(attempt, report), at },
       };
   }
+}
+
+/** The runner knows that it was asked to stop, and not why. */
+function endingOfReport(
+  { stop }: Attempt,
+  { outcome, reason }: Extract<Report, { stage: "finished" }>,
+): Ending {
+  if (outcome !== "cancelled" || stop?.reason !== "budget") return { type: outcome, reason };
+  return { type: "failed", reason: `stopped: ${stop.detail ?? "a budget is spent"}` };
 }
 
 const exitOf = (report: {
@@ -208,6 +218,11 @@ function withStop(attempt: Attempt, { run, job, look }: Scene): Attempt {
   if (run.cancel && (!attempt.stop || (run.cancel.now && !attempt.stop.now))) {
     const at = attempt.stop?.at ?? look.at;
     return { ...attempt, stop: { at, reason: "cancelled", now: run.cancel.now } };
+  }
+  const { limits, at, todayUsd = 0 } = look;
+  const detail = overspent(run, { limits, spending: { todayUsd }, at });
+  if (!attempt.stop && detail !== undefined) {
+    return { ...attempt, stop: { at, reason: "budget", now: false, detail } };
   }
   if (attempt.stop || !isOverdue(attempt, job, look.at)) return attempt;
   return { ...attempt, stop: { at: look.at, reason: "deadline", now: true } };
@@ -275,6 +290,9 @@ function endingByStop(
       type: "timed-out",
       reason: `still busy long after its max_duration of ${minutes} min`,
     };
+  }
+  if (stop.reason === "budget") {
+    return { type: "failed", reason: `stopped: ${stop.detail ?? "a budget is spent"}` };
   }
   if (isUnstarted) return { type: "cancelled", reason: "cancelled before it began" };
   const isWhole = !stop.now && !isPatienceOver;

@@ -46,9 +46,13 @@ function effectsOfOpen(attempt: Attempt, run: Run, look: Look, facts: Facts): Ef
   // The claim is taken before the attempt is closed, so the work is never begun after that.
   if (wantsVoid(attempt, run, look, facts)) return [{ type: "void", token, index }];
   if (!attempt.answer) return [{ type: "launch", token }];
-  if (attempt.stop) return [{ type: "stop", token, index, reason: attempt.stop.reason }];
+  if (attempt.stop) return [{ type: "stop", token, index, reason: reasonFor(attempt.stop) }];
   return [];
 }
+
+/** To the runner, a budget that is spent is a cancel. */
+const reasonFor = ({ reason }: NonNullable<Attempt["stop"]>): "cancelled" | "deadline" =>
+  reason === "deadline" ? "deadline" : "cancelled";
 
 /** Nothing wants its machine any more, whether it is listed yet or not. */
 function effectsOfClosed(attempt: Attempt, facts: Facts): Effect[] {

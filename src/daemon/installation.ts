@@ -37,6 +37,8 @@ const limitsSchema = z.object({
   format: z.literal(1),
   instancesMax: z.number(),
   hourlyUsdMax: z.number(),
+  runUsdMax: z.number().optional(),
+  dayUsdMax: z.number().optional(),
   maxDurationMs: z.number(),
   maxWaitMs: z.number(),
   jobsMax: z.number(),

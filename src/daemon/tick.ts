@@ -24,6 +24,7 @@ import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
 import type { Actor } from "./acts.ts";
 import { type Inbox, readInbox, removeAbsorbed } from "./inbox.ts";
+import { noteSpent, readSpent } from "./ledger.ts";
 import { type OpenRuns, readOpenRuns, type SavedRun, saveRun } from "./records.ts";
 import type { StatusWriter } from "./status.ts";
 import { tagRun } from "./tags.ts";
@@ -59,6 +60,8 @@ type World = OpenRuns & {
   readonly instances: readonly Instance[];
   readonly inbox: Inbox;
   readonly catalog: Catalog | undefined;
+  /** What all runs have cost today, where a budget asks. */
+  readonly todayUsd: number;
 };
 
 type Decided = {
@@ -94,7 +97,11 @@ async function look(planner: Planner): Promise<World> {
   // off, so an instance seen dead has no report still to come.
   const inbox = await readInbox(store);
   const catalog = await readCatalog(planner);
-  return { ...runs, at: clock.now(), instances, inbox, catalog };
+  const at = clock.now();
+  const open = runs.saved.map(({ run }) => run);
+  const hasBudget = planner.limits.dayUsdMax !== undefined;
+  const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
+  return { ...runs, at, instances, inbox, catalog, todayUsd };
 }
 
 /** Once each: its run stands still until somebody mends it, and its machines are bounded by themselves alone. */
@@ -122,7 +129,8 @@ async function readCatalog({ cloud, log }: Planner): Promise<Catalog | undefined
 function decide(planner: Planner, world: World): Decided[] {
   const { actor, limits, log } = planner;
   const attempts = world.saved.flatMap(({ run }) => run.attempts);
-  let room = roomLeft(limits, attempts, world.instances);
+  const { todayUsd } = world;
+  let room = roomLeft(limits, attempts, world.instances, todayUsd);
   let batches: Batches = {
     tokens: Array.from({ length: Math.max(0, room.instances) }, planner.newToken),
     open: [],
@@ -140,6 +148,7 @@ function decide(planner: Planner, world: World): Decided[] {
       catalog: world.catalog,
       capacity: planner.capacity(),
       limits,
+      todayUsd,
       room,
       batches,
     };
@@ -297,6 +306,7 @@ async function tell(planner: Planner, world: World, { next }: Decided): Promise<
     await status.write(run, holds, world.at);
     if (!isFinished(run)) return;
     if (runState(run) === "succeeded") await tagRun(store, run, planner.clock);
+    if (planner.limits.dayUsdMax !== undefined) await noteSpent(store, run, world.at);
     // Last of all: until the marker is gone, a crash has all of this done again.
     await store.remove(key.open(run.id));
     status.forget(run.id);

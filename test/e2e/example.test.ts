@@ -37,7 +37,9 @@ it("the example runs to its end, and what it made comes back", async () => {
   expect(train?.instanceType).toMatch(/^g\d/);
   expect(prepare?.instanceType).toMatch(/^[cm]\d/);
   expect(download?.exitCode).toBe(0);
-  expect(train?.costUsd).toBeCloseTo((train?.hourlyUsd ?? 0) / 60, 5);
+  // A minute of the machine, and of its disk of 94 GiB.
+  const diskHourlyUsd = (94 * 0.08) / (30 * 24);
+  expect(train?.costUsd).toBeCloseTo(((train?.hourlyUsd ?? 0) + diskHourlyUsd) / 60, 5);
   expect(Object.values(train?.phases ?? {}).every((ms) => ms !== null && ms >= 0)).toBe(true);
 
   const listed = JSON.parse((await errand.run("artifacts", "latest", "--json")).stdout);

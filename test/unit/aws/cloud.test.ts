@@ -269,6 +269,7 @@ test("the catalog has what the zones offer, with prices, subnets by zone and ima
       { arch: "x86_64", hasGpuDriver: true, imageId: "ami-gpu", rootDeviceName: "/dev/xvda" },
     ],
     isEstimate: false,
+    diskGibMonthUsd: 0.08,
     pricedOn: "2026-07-20",
   });
 });

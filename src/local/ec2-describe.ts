@@ -1,7 +1,7 @@
 /** DescribeSubnets, DescribeAvailabilityZones and DescribeImages: the fixed part of the world. */
 import { z } from "zod";
 import { filters, flag, integer, list, parseForm, text } from "./ec2-form.ts";
-import { applyFilters } from "./ec2-pages.ts";
+import { applyFilters, takePage } from "./ec2-pages.ts";
 import {
   ACCOUNT_ID,
   IMAGES,
@@ -14,8 +14,11 @@ import {
 import { items, type Xml } from "./ec2-xml.ts";
 import { ApiError } from "./http.ts";
 
-/** All fit on one page, so a page's size is read and has no effect, and there is never a token to come back with. */
-const paged = { MaxResults: integer.optional(), Filter: filters.optional() };
+const paged = {
+  MaxResults: integer.optional(),
+  NextToken: text.optional(),
+  Filter: filters.optional(),
+};
 
 type Column<Item> = Readonly<Record<string, (item: Item) => readonly string[]>>;
 
@@ -24,10 +27,28 @@ function selectBy<Item>(
   requested: { readonly Filter?: z.output<typeof filters> | undefined },
   columns: Column<Item>,
 ): readonly Item[] {
-  const isFilter = (name: string): boolean => Object.hasOwn(columns, name);
+  const isFilter = (name: string): boolean =>
+    Object.hasOwn(columns, name) || name.startsWith("tag:");
   return applyFilters(items, requested.Filter ?? [], isFilter, (item, name) =>
     columns[name]?.(item),
   );
+}
+
+type Paged = {
+  readonly MaxResults?: number | undefined;
+  readonly NextToken?: string | undefined;
+  readonly Filter?: z.output<typeof filters> | undefined;
+};
+
+/** One page of what the filters leave, in the order in which they stand here. */
+function pageBy<Item>(
+  items: readonly Item[],
+  input: Paged,
+  columns: Column<Item>,
+  least = 5,
+): { readonly page: readonly Item[]; readonly nextToken: string | undefined } {
+  const placeOf = (item: Item): string => String(items.indexOf(item)).padStart(6, "0");
+  return takePage(selectBy(items, input, columns), input, { least, most: 1_000 }, placeOf);
 }
 
 /** All of `ids`, or an error that names the missing ones. */
@@ -44,13 +65,22 @@ function selectIds<Item extends { readonly id: string }>(
 
 const subnets = z.strictObject({ ...paged, SubnetId: list(text).optional() });
 
+/** What stands here from the first day has no tags, so a filter by them finds nothing. */
+const noTags = { "tag-key": () => [] };
+
 const subnetColumns: Column<Subnet> = {
   "availability-zone": ({ zone }) => [zone],
   availabilityZone: ({ zone }) => [zone],
   "subnet-id": ({ id }) => [id],
   "vpc-id": () => [VPC_ID],
+  availabilityZoneId: ({ zoneId }) => [zoneId],
+  "availability-zone-id": ({ zoneId }) => [zoneId],
+  "cidr-block": ({ network }) => [`${network}.0/24`],
   "default-for-az": () => ["true"],
+  "map-public-ip-on-launch": () => ["true"],
+  "owner-id": () => [ACCOUNT_ID],
   state: () => ["available"],
+  ...noTags,
 };
 
 export function describeSubnets(form: URLSearchParams): Xml {
@@ -59,7 +89,8 @@ export function describeSubnets(form: URLSearchParams): Xml {
     const message = `The subnet ID '${missing}' does not exist`;
     return new ApiError(400, "InvalidSubnetID.NotFound", message);
   });
-  return { subnetSet: items(selectBy(named, input, subnetColumns).map(renderSubnet)) };
+  const { page, nextToken } = pageBy(named, input, subnetColumns);
+  return { subnetSet: items(page.map(renderSubnet)), nextToken };
 }
 
 const renderSubnet = ({ id, zone, zoneId, network }: Subnet): Xml => ({
@@ -119,6 +150,7 @@ const images = z.strictObject({
   ...paged,
   ImageId: list(text).optional(),
   Owner: list(text).optional(),
+  IncludeDeprecated: flag.optional(),
 });
 
 const imageColumns: Column<MachineImage> = {
@@ -127,7 +159,14 @@ const imageColumns: Column<MachineImage> = {
   "image-type": () => ["machine"],
   name: ({ name }) => [name],
   "owner-alias": () => ["amazon"],
+  "owner-id": () => [ACCOUNT_ID],
+  "is-public": () => ["true"],
+  "platform-details": () => ["Linux/UNIX"],
+  "ena-support": () => ["true"],
+  hypervisor: () => ["xen"],
+  "root-device-name": ({ rootDeviceName }) => [rootDeviceName],
   "root-device-type": () => ["ebs"],
+  ...noTags,
   state: () => ["available"],
   "virtualization-type": () => ["hvm"],
 };
@@ -138,9 +177,10 @@ export function describeImages(form: URLSearchParams): Xml {
     const message = `The image id '[${missing}]' does not exist`;
     return new ApiError(400, "InvalidAMIID.NotFound", message);
   });
-  const isAmazons = input.Owner === undefined || input.Owner.includes("amazon");
-  const selected = selectBy(isAmazons ? named : [], input, imageColumns);
-  return { imagesSet: items(selected.map(renderImage)) };
+  const { Owner = ["amazon"] } = input;
+  const isAmazons = Owner.some((owner) => owner === "amazon" || owner === ACCOUNT_ID);
+  const { page, nextToken } = pageBy(isAmazons ? named : [], input, imageColumns, 1);
+  return { imagesSet: items(page.map(renderImage)), nextToken };
 }
 
 const renderImage = (image: MachineImage): Xml => ({

@@ -25,6 +25,8 @@ export const list = <Item extends z.ZodType>(item: Item) =>
 
 export const filters = list(z.strictObject({ Name: text, Value: list(text).optional() }));
 
+export const strictTag = z.strictObject({ Key: text, Value: text.optional() });
+
 /** Throws ApiError: UnknownParameter (501: AWS may know it, we do not), MissingParameter or InvalidParameterValue. */
 export function parseForm<Schema extends z.ZodType>(
   schema: Schema,

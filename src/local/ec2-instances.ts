@@ -1,27 +1,19 @@
 /** DescribeInstances and the XML of instances. */
 import { z } from "zod";
 import { filters, integer, list, parseForm, text } from "./ec2-form.ts";
-import { applyFilters, takePage } from "./ec2-pages.ts";
 import {
-  ACCOUNT_ID,
-  IMAGES,
-  INSTANCE_PROFILE,
-  REGION,
-  SECURITY_GROUP,
-  VPC_ID,
-} from "./ec2-world.ts";
+  imageOf,
+  instanceValues,
+  isInstanceFilter,
+  privateDnsName,
+  STATE_CODES,
+  volumeIdOf,
+} from "./ec2-instance-filters.ts";
+import { applyFilters, takePage } from "./ec2-pages.ts";
+import { ACCOUNT_ID, INSTANCE_PROFILE, REGION, SECURITY_GROUP, VPC_ID } from "./ec2-world.ts";
 import { items, type Xml } from "./ec2-xml.ts";
 import { ApiError } from "./http.ts";
 import type { InstanceState, Placed, Reservation } from "./instances-store.ts";
-
-const STATE_CODES: Readonly<Record<InstanceState, number>> = {
-  pending: 0,
-  running: 16,
-  "shutting-down": 32,
-  terminated: 48,
-  stopping: 64,
-  stopped: 80,
-};
 
 export const renderState = (name: InstanceState): Xml => ({ code: STATE_CODES[name], name });
 
@@ -40,7 +32,7 @@ export function describeInstances(placed: readonly Placed[], form: URLSearchPara
     throw new ApiError(400, "InvalidParameterCombination", message);
   }
   const named = input.InstanceId === undefined ? placed : pickInstances(placed, input.InstanceId);
-  const matching = applyFilters(named, input.Filter ?? [], isFilter, filterValues);
+  const matching = applyFilters(named, input.Filter ?? [], isInstanceFilter, instanceValues);
   const sorted = matching.toSorted((left, right) => (sortKey(left) < sortKey(right) ? -1 : 1));
   const { page, nextToken } = takePage(sorted, input, { least: 5, most: 1_000 }, sortKey);
   return { reservationSet: items(groupByReservation(page).map(renderReservation)), nextToken };
@@ -65,29 +57,6 @@ export function pickInstances(
     throw new ApiError(400, "InvalidInstanceID.NotFound", `The ${what} not exist`);
   }
   return [...new Set(ids)].flatMap((id) => known.get(id) ?? []);
-}
-
-const plainFilters: Readonly<Record<string, (placed: Placed) => readonly string[]>> = {
-  "availability-zone": ({ reservation }) => [reservation.zone],
-  "client-token": ({ reservation }) => [reservation.clientToken],
-  "image-id": ({ reservation }) => [reservation.imageId],
-  "instance-id": ({ instance }) => [instance.id],
-  "instance-state-code": ({ instance }) => [String(STATE_CODES[instance.state])],
-  "instance-state-name": ({ instance }) => [instance.state],
-  "instance-type": ({ reservation }) => [reservation.instanceType],
-  "reservation-id": ({ reservation }) => [reservation.id],
-  "subnet-id": ({ reservation }) => [reservation.subnetId],
-  "tag-key": ({ instance }) => Object.keys(instance.tags),
-  "vpc-id": () => [VPC_ID],
-};
-
-const isFilter = (name: string): boolean =>
-  name.startsWith("tag:") || Object.hasOwn(plainFilters, name);
-
-function filterValues(placed: Placed, name: string): readonly string[] {
-  if (!name.startsWith("tag:")) return plainFilters[name]?.(placed) ?? [];
-  const value = placed.instance.tags[name.slice("tag:".length)];
-  return value === undefined ? [] : [value];
 }
 
 /** In the order of launches, and within one by index. */
@@ -118,13 +87,13 @@ export const renderReservation = (reservation: Reservation): Xml => ({
 
 function renderInstance(placed: Placed): Xml {
   const { reservation, instance } = placed;
-  const image = IMAGES.find(({ id }) => id === reservation.imageId);
+  const image = imageOf(placed);
   const isGone = instance.state === "terminated";
   return {
     instanceId: instance.id,
     imageId: reservation.imageId,
     instanceState: renderState(instance.state),
-    privateDnsName: isGone ? "" : `ip-${instance.address.replaceAll(".", "-")}.ec2.internal`,
+    privateDnsName: privateDnsName(placed),
     dnsName: "",
     reason: instance.reason?.transition ?? "",
     amiLaunchIndex: instance.index,
@@ -157,10 +126,11 @@ function renderInstance(placed: Placed): Xml {
   };
 }
 
-function renderPlace({ reservation, instance }: Placed): Xml {
-  const image = IMAGES.find(({ id }) => id === reservation.imageId);
+function renderPlace(placed: Placed): Xml {
+  const { reservation, instance } = placed;
+  const image = imageOf(placed);
   const volume = {
-    volumeId: `vol-${instance.id.slice(2)}`,
+    volumeId: volumeIdOf(placed),
     status: "attached",
     attachTime: new Date(reservation.launchedAt).toISOString(),
     deleteOnTermination: true,

@@ -7,6 +7,8 @@ export type Filter = { readonly Name: string; readonly Value?: readonly string[]
 /** The values an item has under a filter's name; undefined when there is no such filter. */
 export type FilterValues<Item> = (item: Item, name: string) => readonly string[] | undefined;
 
+const FILTER_VALUES_MAX = 200;
+
 /** Each filter matches when one of its values does; `*` and `?` are wildcards, as AWS has them. */
 export function applyFilters<Item>(
   items: readonly Item[],
@@ -18,6 +20,11 @@ export function applyFilters<Item>(
     if (!isFilter(Name)) {
       throw new ApiError(400, "InvalidParameterValue", `The filter '${Name}' is invalid`);
     }
+  }
+  const count = filters.reduce((total, { Value = [] }) => total + Value.length, 0);
+  if (count > FILTER_VALUES_MAX) {
+    const message = `The maximum number of filter values specified on a single call is ${FILTER_VALUES_MAX}`;
+    throw new ApiError(400, "FilterLimitExceeded", message);
   }
   const tests = filters.map(({ Name, Value = [] }) => ({ Name, patterns: Value.map(toPattern) }));
   return items.filter((item) =>

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { flag, integer, list, parseForm, text } from "./ec2-form.ts";
 import { type InstanceTypeData, zonesOf } from "./ec2-instance-types.ts";
 import type { LimitLaunch, WantedLaunch } from "./ec2-limits.ts";
+import { checkMetadataTags, checkTags, tagList } from "./ec2-tags.ts";
 import {
   IMAGES,
   INSTANCE_PROFILE,
@@ -17,10 +18,6 @@ import type { Instance, Reservation } from "./instances-store.ts";
 
 const COUNT_MAX = 1_000;
 const USER_DATA_BYTES_MAX = 16_384;
-const TAGS_MAX = 50;
-
-const tag = z.strictObject({ Key: text, Value: text.optional() });
-export const tagList = list(tag);
 
 /** Values of which the local cloud does one are spelled out: asking for another is refused. */
 const runInstances = z.strictObject({
@@ -346,39 +343,4 @@ function readTags(input: Input, resource: "instance" | "volume"): Record<string,
     checkMetadataTags(Object.keys(tags));
   }
   return tags;
-}
-
-/** As AWS limits them. Throws ApiError. */
-export function checkTags(tags: readonly z.output<typeof tag>[]): Record<string, string> {
-  for (const { Key, Value = "" } of tags) {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: XML cannot carry these, so no tag may hold them.
-    const isWhole = !/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/.test(Key + Value);
-    if (
-      Key === "" ||
-      Key.length > 128 ||
-      Value.length > 256 ||
-      Key.startsWith("aws:") ||
-      !isWhole
-    ) {
-      const message = `Tag key or value is not valid: '${Key}'. Keys have 1-128 characters and do not begin with aws:, values up to 256.`;
-      throw new ApiError(400, "InvalidParameterValue", message);
-    }
-  }
-  const named = Object.fromEntries(tags.map(({ Key, Value = "" }) => [Key, Value]));
-  if (Object.keys(named).length !== tags.length) {
-    throw new ApiError(400, "InvalidParameterValue", "Duplicate tag keys found");
-  }
-  if (tags.length > TAGS_MAX) {
-    throw new ApiError(400, "TagLimitExceeded", `A resource has at most ${TAGS_MAX} tags`);
-  }
-  return named;
-}
-
-function checkMetadataTags(keys: readonly string[]): void {
-  const bad = keys.find(
-    (key) => !/^[A-Za-z0-9+\-=.,_:@]+$/.test(key) || /^(\.|\.\.|_index)$/.test(key),
-  );
-  if (bad === undefined) return;
-  const message = `'${bad}' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{1,255}), and must not be a reserved name ('.', '..', '_index')`;
-  throw new ApiError(400, "InvalidParameterValue", message);
 }

@@ -12,7 +12,9 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { describeAvailabilityZones, describeImages, describeSubnets } from "./ec2-describe.ts";
+import { describeSecurityGroups, describeVpcs } from "./ec2-describe-network.ts";
 import { flag, list, parseForm, text } from "./ec2-form.ts";
+import { describeInstanceStatus } from "./ec2-instance-status.ts";
 import {
   describeInstanceTypeOfferings,
   describeInstanceTypes,
@@ -26,7 +28,8 @@ import {
   stateEvent,
 } from "./ec2-instances.ts";
 import { createLaunchLimits, type LimitLaunch } from "./ec2-limits.ts";
-import { checkTags, createRunInstances, tagList } from "./ec2-run.ts";
+import { createRunInstances } from "./ec2-run.ts";
+import { addTags, checkTags, tagList } from "./ec2-tags.ts";
 import { createEc2Throttle, type Ec2Throttle } from "./ec2-throttle.ts";
 import { items, renderEc2Answer, type Xml } from "./ec2-xml.ts";
 import type { Faults } from "./faults.ts";
@@ -168,7 +171,7 @@ function createOperations(world: World): Operations {
       const run = prepareRun(form);
       return async () => renderReservation(await run());
     },
-    DescribeInstances: (form) => () => describeInstances(listPlaced(), form),
+    DescribeInstances: reading((form) => describeInstances(listPlaced(), form)),
     TerminateInstances: (form) => {
       const picked = pickInstances(listPlaced(), parseForm(instanceIds, form).InstanceId);
       return async () => {
@@ -196,25 +199,34 @@ function createOperations(world: World): Operations {
       const { ResourceId, Tag } = parseForm(createTags, form);
       const picked = pickInstances(listPlaced(), ResourceId);
       const tags = checkTags(Tag);
+      for (const each of picked) addTags(each, tags);
       return async () => {
-        const addTags = (each: Instance): Instance => ({
-          ...each,
-          tags: { ...each.tags, ...tags },
-        });
-        await Promise.all(picked.map(({ instance }) => store.change(instance.id, addTags)));
+        const change = (each: Instance): Instance => ({ ...each, tags: { ...each.tags, ...tags } });
+        await Promise.all(picked.map(({ instance }) => store.change(instance.id, change)));
         return { return: true };
       };
     },
-    DescribeInstanceTypes: (form) => () => describeInstanceTypes(types, form),
-    DescribeInstanceTypeOfferings: (form) => () => describeInstanceTypeOfferings(types, form),
-    DescribeSubnets: (form) => () => describeSubnets(form),
-    DescribeAvailabilityZones: (form) => () => describeAvailabilityZones(form),
-    DescribeImages: (form) => () => describeImages(form),
+    DescribeInstanceTypes: reading((form) => describeInstanceTypes(types, form)),
+    DescribeInstanceTypeOfferings: reading((form) => describeInstanceTypeOfferings(types, form)),
+    DescribeSubnets: reading(describeSubnets),
+    DescribeAvailabilityZones: reading(describeAvailabilityZones),
+    DescribeImages: reading(describeImages),
+    DescribeVpcs: reading(describeVpcs),
+    DescribeSecurityGroups: reading(describeSecurityGroups),
+    DescribeInstanceStatus: reading((form) => describeInstanceStatus(listPlaced(), form)),
   };
 }
 
 /** Reads and checks everything first, so that DryRun is the same up to the moment of doing. */
 type Operation = (form: URLSearchParams) => () => Xml | Promise<Xml>;
+/** What only reads has nothing left to do once it has been checked. */
+const reading =
+  (read: (form: URLSearchParams) => Xml): Operation =>
+  (form) => {
+    const answer = read(form);
+    return () => answer;
+  };
+
 type Operations = Readonly<Record<string, Operation>>;
 
 const createService = (operations: Operations, throttle: Ec2Throttle): Service => ({

@@ -3,10 +3,21 @@
  * local cloud's port, given to the machine as AWS_EC2_METADATA_SERVICE_ENDPOINT, and `<base>/local/power-off`, by which a machine
  * tells that it powers off. The secret stands in for the link-local address that only the instance itself can reach.
  *
+ * A dated version, such as cloud-init asks for, has what `latest` has.
+ *
  * Left out: version 1 (401 always), hop limits, and every path that is not in `metadataTree` (404).
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { ACCOUNT_ID, IMAGES, INSTANCE_PROFILE, REGION, SUBNETS } from "./ec2-world.ts";
+import { imageOf, privateDnsName } from "./ec2-instance-filters.ts";
+import {
+  ACCOUNT_ID,
+  IMAGES,
+  INSTANCE_PROFILE,
+  REGION,
+  SECURITY_GROUP,
+  SUBNETS,
+  VPC_ID,
+} from "./ec2-world.ts";
 import { ApiError, type LocalResponse, type UnsignedRequest } from "./http.ts";
 import type { Placed } from "./instances-store.ts";
 
@@ -54,7 +65,7 @@ export function createImds(options: ImdsOptions): {
         void options.powerOff(id).catch(() => {});
         return plain(200, "");
       }
-      if (path.shift() !== "latest") return plain(404, "Not Found");
+      if (!/^(latest|\d{4}-\d\d-\d\d)$/.test(path.shift() ?? "")) return plain(404, "Not Found");
       return answerMetadata(placed, { method, headers, path }, options);
     },
   };
@@ -141,21 +152,33 @@ function decode(part: string): string {
 
 function metadataTree({ reservation, instance }: Placed, options: ImdsOptions): Tree {
   const { zone } = reservation;
+  const mac = macOf(instance.address);
+  const hostname = privateDnsName({ reservation, instance });
+  const deviceName = imageOf({ reservation, instance })?.rootDeviceName ?? "";
   return {
     "meta-data": {
       "ami-id": () => reservation.imageId,
       "ami-launch-index": () => String(instance.index),
+      "ami-manifest-path": () => "(unknown)",
+      "block-device-mapping": { ami: () => deviceName, root: () => deviceName },
+      hostname: () => hostname,
       ...(reservation.hasProfile ? { iam: iamTree(instance.id, options) } : {}),
       "instance-id": () => instance.id,
       "instance-life-cycle": () => "on-demand",
       "instance-type": () => reservation.instanceType,
+      "local-hostname": () => hostname,
       "local-ipv4": () => instance.address,
+      mac: () => mac,
+      network: { interfaces: { macs: { [mac]: cardTree({ reservation, instance }) } } },
       placement: {
         "availability-zone": () => zone,
         "availability-zone-id": () => SUBNETS.find((subnet) => subnet.zone === zone)?.zoneId ?? "",
         region: () => REGION,
       },
+      profile: () => "default-hvm",
       "reservation-id": () => reservation.id,
+      "security-groups": () => SECURITY_GROUP.name,
+      services: { domain: () => "amazonaws.com", partition: () => "aws" },
       ...(reservation.metadata.hasTags ? { tags: { instance: tagTree(instance.tags) } } : {}),
     },
     dynamic: {
@@ -166,6 +189,24 @@ function metadataTree({ reservation, instance }: Placed, options: ImdsOptions): 
       : { "user-data": () => Buffer.from(reservation.userData, "base64") }),
   };
 }
+
+/** Of an address one always gets the same. */
+const macOf = (address: string): string =>
+  ["0e:44", ...address.split(".").map((part) => Number(part).toString(16).padStart(2, "0"))].join(
+    ":",
+  );
+
+const cardTree = ({ reservation, instance }: Placed): Tree => ({
+  "device-number": () => "0",
+  "local-hostname": () => privateDnsName({ reservation, instance }),
+  "local-ipv4s": () => instance.address,
+  mac: () => macOf(instance.address),
+  "owner-id": () => ACCOUNT_ID,
+  "security-group-ids": () => reservation.securityGroupIds.join("\n"),
+  "security-groups": () => SECURITY_GROUP.name,
+  "subnet-id": () => reservation.subnetId,
+  "vpc-id": () => VPC_ID,
+});
 
 function iamTree(instanceId: string, { issueCredentials, now }: ImdsOptions): Tree {
   const issue = (): string => {

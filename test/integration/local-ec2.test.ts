@@ -6,7 +6,7 @@ import {
   CreateTagsCommand,
   DescribeInstancesCommand,
   type DescribeInstancesCommandInput,
-  DescribeVpcsCommand,
+  DescribeVolumesCommand,
   type Instance,
   RunInstancesCommand,
   type RunInstancesCommandInput,
@@ -390,7 +390,7 @@ it("tags an instance that runs", async () => {
 });
 
 it("refuses an action that it does not know", async () => {
-  await expect(cloud.ec2.send(new DescribeVpcsCommand({}))).rejects.toMatchObject({
+  await expect(cloud.ec2.send(new DescribeVolumesCommand({}))).rejects.toMatchObject({
     name: "InvalidAction",
   });
 });

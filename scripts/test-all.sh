@@ -18,10 +18,17 @@ node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
 TORTURE_ROUNDS="${TORTURE_ROUNDS:-20}" node_modules/.bin/vitest run test/integration/local-torture.test.ts \
   --reporter=default --reporter=json --outputFile.json="$results/torture.json" || status=1
 
+# More texts, and other ones each time: environment, words, paths and addresses on their way to a process.
+export FC_SEED="${FC_SEED:-$RANDOM}"
+echo "quoting: FC_SEED=$FC_SEED"
+QUOTING_RUNS="${QUOTING_RUNS:-10}" node_modules/.bin/vitest run test/e2e/quoting.test.ts \
+  --reporter=default --reporter=json --outputFile.json="$results/quoting.json" || status=1
+unset FC_SEED
+
 # Programs that we did not write: the aws command against the local cloud, our suites against moto.
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
 
 node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" "$results/torture.json" \
-  "$results/tools.json" || status=1
+  "$results/quoting.json" "$results/tools.json" || status=1
 exit "$status"

@@ -33,4 +33,16 @@ export function quote(text: string): string {
   return JSON.stringify(short);
 }
 
+/**
+ * Why a text can reach no process as it is: no environment, argument or path holds a NUL, and half a surrogate pair is no
+ * character that UTF-8 could say.
+ */
+export function textFault(text: string): [message: string, hint: string] | undefined {
+  if (text.includes("\0")) return ["holds a NUL character", "take it out"];
+  const half = /\p{Surrogate}/u.exec(text)?.[0].charCodeAt(0).toString(16);
+  if (half === undefined) return undefined;
+  const message = `holds \\u${half}, which is half a character: one that is written as two goes together`;
+  return [message, "write both halves, or the character itself"];
+}
+
 const oneLine = (text: string): string => text.replace(/[\r\n]+/g, " ");

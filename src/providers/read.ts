@@ -3,7 +3,7 @@
  * Schema of what it accepts, so that what is checked and what is published cannot differ.
  */
 import { suggest } from "./near.ts";
-import { quote, type Report } from "./problem.ts";
+import { quote, type Report, textFault } from "./problem.ts";
 import {
   describeValue,
   type Entry,
@@ -45,8 +45,12 @@ export const scalar = <T>(
   parse: (scalar: Scalar) => T | undefined,
 ): Reader<T> => ({
   schema,
-  read: (value, report) =>
-    (value.type === "scalar" ? parse(value) : undefined) ?? reject(value, wanted, report),
+  read: (value, report) => {
+    const read = value.type === "scalar" ? parse(value) : undefined;
+    if (read !== undefined) return read;
+    const fault = value.type === "scalar" ? textFault(value.source) : undefined;
+    return fault ? report(value.place, ...fault) : reject(value, wanted, report);
+  },
 });
 
 /** A text that is not empty and that a program can be given. */

@@ -13,7 +13,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from "yaml";
-import { type Place, quote, type Report } from "../providers/problem.ts";
+import { type Place, quote, type Report, textFault } from "../providers/problem.ts";
 import { type Entry, isNull, type Scalar, type Value } from "../providers/value.ts";
 
 const BYTES_MAX = 1_048_576;
@@ -204,8 +204,14 @@ function toValue(state: Conversion, node: Node | null | undefined, spot: Spot): 
     const hint = "take the tag out: values are plain YAML";
     return fail(state, place, `has the tag ${quote(node.tag)}`, hint);
   }
-  if (isScalar(node)) return toScalar(node.value, node.source, place);
+  if (isScalar(node)) return checked(state, toScalar(node.value, node.source, place));
   return isSeq(node) ? toList(state, node, place, spot) : toMap(state, node, place, spot);
+}
+
+/** A NUL is told of where it matters: there it can be said what it is in. */
+function checked(state: Conversion, scalar: Scalar): Value {
+  const fault = scalar.source.includes("\0") ? undefined : textFault(scalar.source);
+  return fault ? fail(state, scalar.place, ...fault) : scalar;
 }
 
 function follow(state: Conversion, name: string, place: Place, spot: Spot): Value {
@@ -238,6 +244,11 @@ function toMap(state: Conversion, node: YAMLMap.Parsed, place: Place, spot: Spot
         "a key must be a plain text",
         "write key: value",
       );
+      continue;
+    }
+    const fault = textFault(key);
+    if (fault) {
+      fail(state, state.placeOf(offset, spot.path), `the key ${quote(key)} ${fault[0]}`, fault[1]);
       continue;
     }
     const path = spot.path === "" ? key : `${spot.path}.${key}`;

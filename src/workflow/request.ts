@@ -1,5 +1,5 @@
 /** What is asked for: from the command line or the drop, else from `.dstack/run.yaml`. */
-import { type Place, quote, type Report } from "../providers/problem.ts";
+import { type Place, quote, type Report, textFault } from "../providers/problem.ts";
 import {
   byShape,
   fields,
@@ -100,6 +100,10 @@ export function readWish(file: Value | undefined, request: Request, report: Repo
     text: value,
     place: nowhere("request", `variables.${name}`),
   }));
+  for (const { text: value, place } of [...(defaults?.variables ?? []), ...given]) {
+    const fault = textFault(value);
+    if (fault) report(place, ...fault);
+  }
   const tag =
     request.tag === undefined
       ? defaults?.tag

@@ -34,7 +34,7 @@ export default defineConfig({
       project("conformance", 60_000),
       project("integration", 60_000),
       project("e2e", 180_000),
-      // With programs from elsewhere: for test:all alone.
+      // For test:all alone: with programs from elsewhere, or with much disk.
       project("tools", 180_000),
     ],
   },

@@ -19,6 +19,7 @@ import { key, runId } from "../src/core/layout.ts";
 import { chooseOffers } from "../src/core/offers.ts";
 import type { RunView } from "../src/core/view.ts";
 import type { Store } from "../src/ports.ts";
+import { benchS3 } from "./bench/s3.ts";
 
 // The SDK's word on Node 20 is not what is measured here.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
@@ -53,6 +54,7 @@ async function main(): Promise<void> {
     await new Promise((resolve) => daemon.once("exit", resolve));
     rmSync(directory, { recursive: true, force: true });
   }
+  await benchS3();
 }
 
 /** Choosing among all types of a region. A catalog is read once an hour and asked for every job. */

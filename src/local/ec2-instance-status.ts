@@ -16,16 +16,20 @@ const describe = z.strictObject({
   NextToken: text.optional(),
 });
 
-export function describeInstanceStatus(placed: readonly Placed[], form: URLSearchParams): Xml {
+export function describeInstanceStatus(
+  placed: readonly Placed[],
+  form: URLSearchParams,
+  now: number,
+): Xml {
   const input = parseForm(describe, form);
   if (input.InstanceId !== undefined && input.MaxResults !== undefined) {
     const message = "The parameter instancesSet cannot be used with the parameter maxResults";
     throw new ApiError(400, "InvalidParameterCombination", message);
   }
   const named = input.InstanceId === undefined ? placed : pickInstances(placed, input.InstanceId);
-  const shown = named.filter(
-    ({ instance }) => input.IncludeAllInstances === true || instance.state === "running",
-  );
+  const shown = named
+    .filter(({ instance }) => input.IncludeAllInstances === true || instance.state === "running")
+    .map((each): Checked => ({ ...each, status: statusOf(each, now) }));
   const matching = applyFilters(
     shown,
     input.Filter ?? [],
@@ -39,29 +43,30 @@ export function describeInstanceStatus(placed: readonly Placed[], form: URLSearc
 
 const keyOf = ({ instance }: Placed): string => instance.id;
 
-function statusOf({ instance }: Placed): "ok" | "impaired" | "not-applicable" {
+type Status = "ok" | "impaired" | "not-applicable";
+type Checked = Placed & { readonly status: Status };
+
+function statusOf({ instance }: Placed, now: number): Status {
   if (instance.state !== "running") return "not-applicable";
   const isHarmed = instance.troubles?.some(
-    ({ fault, hasHappened }) =>
-      hasHappened && (fault === "instance-hangs" || fault === "network-loss"),
+    ({ fault, hasHappened, until = Number.POSITIVE_INFINITY }) =>
+      hasHappened && now < until && (fault === "instance-hangs" || fault === "network-loss"),
   );
   return isHarmed ? "impaired" : "ok";
 }
 
-const FILTERS: Readonly<Record<string, (placed: Placed) => readonly string[]>> = {
+const FILTERS: Readonly<Record<string, (checked: Checked) => readonly string[]>> = {
   "availability-zone": ({ reservation }) => [reservation.zone],
   "availability-zone-id": ({ reservation }) =>
     SUBNETS.filter(({ zone }) => zone === reservation.zone).map(({ zoneId }) => zoneId),
   "instance-state-name": ({ instance }) => [instance.state],
-  "instance-status.status": (placed) => [statusOf(placed)],
+  "instance-status.status": ({ status }) => [status],
   "system-status.status": ({ instance }) => [
     instance.state === "running" ? "ok" : "not-applicable",
   ],
 };
 
-function render(placed: Placed): Xml {
-  const { reservation, instance } = placed;
-  const status = statusOf(placed);
+function render({ reservation, instance, status }: Checked): Xml {
   return {
     instanceId: instance.id,
     availabilityZone: reservation.zone,
@@ -73,7 +78,7 @@ function render(placed: Placed): Xml {
 
 const CHECKS = { ok: "passed", impaired: "failed" } as const;
 
-const renderCheck = (status: "ok" | "impaired" | "not-applicable"): Xml => ({
+const renderCheck = (status: Status): Xml => ({
   status,
   details: items(
     status === "not-applicable" ? [] : [{ name: "reachability", status: CHECKS[status] }],

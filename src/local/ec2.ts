@@ -213,7 +213,7 @@ function createOperations(world: World): Operations {
     DescribeImages: reading(describeImages),
     DescribeVpcs: reading(describeVpcs),
     DescribeSecurityGroups: reading(describeSecurityGroups),
-    DescribeInstanceStatus: reading((form) => describeInstanceStatus(listPlaced(), form)),
+    DescribeInstanceStatus: reading((form) => describeInstanceStatus(listPlaced(), form, now())),
   };
 }
 

@@ -72,6 +72,13 @@ describe("errand local faults", () => {
       { id: "f2", fault: "silent-boot", times: 1, probability: 0.5, matched: 0, fired: 0 },
     ]);
     expect(await faults(errand, "remove", "f1")).toMatchObject({ code: 0, stdout: "1 removed\n" });
+    const file = path.join(errand.data, "one.json");
+    await writeFile(
+      file,
+      JSON.stringify({ seed: 9, rules: [{ fault: "no-capacity", id: "one" }] }),
+    );
+    expect(await faults(errand, "load", file, "--replace")).toMatchObject({ code: 0 });
+    expect(await listed(errand)).toMatchObject([{ id: "one", seed: 9 }]);
     expect((await faults(errand, "clear", "--json")).stdout).toBe('{\n  "removed": 1\n}\n');
     expect(await listed(errand)).toEqual([]);
   });

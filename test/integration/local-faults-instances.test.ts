@@ -4,12 +4,15 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  DescribeInstanceStatusCommand,
   EC2Client,
   GetConsoleOutputCommand,
   RebootInstancesCommand,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
+import { ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { makeCredentials } from "../../src/local/credentials.ts";
 import { type FaultCalls, makeFaultCalls } from "../support/faults.ts";
 import { TEST_TYPES } from "../support/local-ec2.ts";
 import {
@@ -58,6 +61,11 @@ const ticks = async (): Promise<number> => (await readFile(out("ticks"), "utf8")
 const add = async (rule: object): Promise<string> => (await faults.add(rule))[0] ?? "";
 const untilFired = (id: string): Promise<void> =>
   vi.waitFor(async () => expect(await faults.fired(id)).toBe(1), WAIT);
+
+const statusOf = async (id: string): Promise<string | undefined> => {
+  const command = new DescribeInstanceStatusCommand({ InstanceIds: [id] });
+  return (await ec2.send(command)).InstanceStatuses?.[0]?.InstanceStatus?.Status;
+};
 
 const consoleOf = async (id: string): Promise<string> => {
   const { Output = "" } = await ec2.send(new GetConsoleOutputCommand({ InstanceId: id }));
@@ -174,10 +182,35 @@ describe("a lost network", () => {
     await vi.waitFor(async () => expect(await answers()).toEqual(["200", "none"]), WAIT);
     await untilFired(rule);
     expect((await describeInstance(ec2, id))?.State?.Name).toBe("running");
+    expect(await statusOf(id)).toBe("impaired");
     await vi.waitFor(async () => {
       const all = (await readFile(out("answers"), "utf8")).trim().split("\n");
       expect(all.slice(all.lastIndexOf("none"))).toContain("200");
     }, WAIT);
+    expect(await statusOf(id)).toBe("ok");
+  });
+
+  it("is one for calls with the instance's keys, too, and over with its rule", async () => {
+    const rule = await add({ fault: "network-loss" });
+    const [id = ""] = await launch(ec2, script("sleep 60"));
+    await untilFired(rule);
+    const secret = Buffer.from(await readFile(join(world.directory, "secret"), "utf8"), "hex");
+    const listAs = (instanceId: string) => {
+      const { endpoint, region, bucket } = world.cloud;
+      const credentials = makeCredentials(secret).issueForInstance(instanceId, Date.now());
+      const options = { endpoint, region, credentials, maxAttempts: 1, forcePathStyle: true };
+      return new S3Client(options).send(new ListObjectsV2Command({ Bucket: bucket }));
+    };
+    await expect(listAs(id)).rejects.toMatchObject({ code: "ECONNRESET" });
+    await faults.clear();
+    expect((await listAs(id)).$metadata.httpStatusCode).toBe(200);
+  });
+
+  it("is none when IMDS only says that it is called too often", async () => {
+    const rule = await add({ fault: "throttle", operation: "imds:PutToken", times: 1 });
+    await launch(ec2, script(ASK));
+    await vi.waitFor(async () => expect(await answers()).toEqual(["429", "200"]), WAIT);
+    await untilFired(rule);
   });
 
   it("is over when its rule is taken away", async () => {

@@ -7,6 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { DEFAULT_LIMITS } from "./core/limits.ts";
+import { QUOTA_GROUPS } from "./core/quotas.ts";
 import { UserError } from "./errors.ts";
 import { LOG_LEVELS } from "./log.ts";
 import { parseDuration } from "./providers/quantity.ts";
@@ -68,6 +69,7 @@ const configSchema = z.strictObject({
       hourlyUsdMax: z.number().nonnegative().default(DEFAULT_LIMITS.hourlyUsdMax),
       runUsdMax: z.number().positive().optional(),
       dayUsdMax: z.number().positive().optional(),
+      vcpusMax: z.partialRecord(z.enum(QUOTA_GROUPS), count).optional(),
       maxDurationMs: milliseconds.default(DEFAULT_LIMITS.maxDurationMs),
       maxWaitMs: milliseconds.default(DEFAULT_LIMITS.maxWaitMs),
       jobsMax: count.default(DEFAULT_LIMITS.jobsMax),

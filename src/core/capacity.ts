@@ -22,14 +22,36 @@ export const restsOffer = (refusal: {
 }): boolean =>
   refusal.kind === "no-capacity" && (refusal.size === 1 || refusal.code === "Unsupported");
 
-/** The rest of an offer, or undefined when it may be asked for. */
+/**
+ * The rest of an offer, or undefined when it may be asked for. Where a size of a family found no room in a zone, larger
+ * ones of it find none either: they are cut from the same hosts. A smaller one may.
+ */
 export function restOf(
   capacity: Capacity,
   offer: Pick<Offer, "instanceType" | "zone">,
   at: number,
 ): { readonly until: number; readonly code: string } | undefined {
-  const rest = capacity[offerKey(offer)];
-  return rest && rest.until > at ? rest : undefined;
+  const own = capacity[offerKey(offer)];
+  if (own && own.until > at) return own;
+  return Object.entries(capacity).find(
+    ([key, { until, code }]) => until > at && code !== "Unsupported" && isLargerThan(offer, key),
+  )?.[1];
+}
+
+/** Of the same family and zone as the offer with this key, and larger. */
+function isLargerThan({ instanceType, zone }: Pick<Offer, "instanceType" | "zone">, key: string) {
+  const [type = "", place] = key.split("/");
+  const [family, size = ""] = instanceType.split(".");
+  const [otherFamily, otherSize = ""] = type.split(".");
+  return place === zone && otherFamily === family && sizeRank(size) > sizeRank(otherSize);
+}
+
+const SIZES = ["nano", "micro", "small", "medium", "large", "xlarge"];
+
+/** `xlarge` is 5, `2xlarge` 7, `48xlarge` 53; bare metal is no size and never larger. */
+function sizeRank(size: string): number {
+  const times = /^(\d+)xlarge$/.exec(size)?.[1];
+  return times === undefined ? SIZES.indexOf(size) : SIZES.length - 1 + Number(times);
 }
 
 /** Puts an offer to rest, and forgets rests that are over. */

@@ -1,11 +1,14 @@
 /** Ceilings: what an operator allows Errand to rent at once, and how long things may take. */
 import { pendingUsd } from "./budget.ts";
 import { type Instance, isAlive, orderKey, orderOf } from "./observation.ts";
+import { type Quotas, type VcpusInUse, withVcpus } from "./quotas.ts";
 import { type Attempt, isLiving } from "./run.ts";
 
 export type Limits = {
   readonly instancesMax: number;
   readonly hourlyUsdMax: number;
+  /** The account's vCPU quotas, as far as they are known. */
+  readonly vcpusMax?: Quotas | undefined;
   /** What a run may cost in all; undefined for no budget. */
   readonly runUsdMax?: number | undefined;
   /** What all runs may cost in a day (UTC). */
@@ -33,6 +36,8 @@ export type Room = {
   readonly hourlyUsd: number;
   /** Of the day's budget, beside the first minute of all that is under way; undefined where there is none. */
   readonly dayUsd?: number | undefined;
+  /** vCPUs that count against quotas already. */
+  readonly vcpusInUse?: VcpusInUse;
 };
 
 /** What is left of `room` once `attempts` have machines. */
@@ -40,16 +45,27 @@ export function roomAfter(room: Room, attempts: readonly Attempt[]): Room {
   return {
     instances: room.instances - attempts.length,
     hourlyUsd: attempts.reduce((left, attempt) => left - attempt.offer.hourlyUsd, room.hourlyUsd),
+    vcpusInUse: withVcpus(
+      room.vcpusInUse ?? {},
+      attempts.map(({ offer }) => offer),
+    ),
     dayUsd: room.dayUsd === undefined ? undefined : room.dayUsd - pendingUsd(attempts),
   };
 }
+
+type Known = {
+  /** What all runs have cost today. */
+  readonly todayUsd?: number;
+  /** Types of the catalog, for the vCPUs of machines that no attempt knows. */
+  readonly types?: readonly { readonly name: string; readonly vcpus: number }[];
+};
 
 /** What the ceilings leave: attempts whose machine may live count, and living machines that belong to none of them. */
 export function roomLeft(
   limits: Limits,
   attempts: readonly Attempt[],
   instances: readonly Instance[],
-  todayUsd = 0,
+  { todayUsd = 0, types = [] }: Known = {},
 ): Room {
   const living = attempts.filter(isLiving);
   const known = new Set(living.map(orderOf));
@@ -59,6 +75,13 @@ export function roomLeft(
   const { instancesMax, hourlyUsdMax, dayUsdMax } = limits;
   const dayUsd = dayUsdMax === undefined ? undefined : dayUsdMax - todayUsd;
   const room = { instances: instancesMax, hourlyUsd: hourlyUsdMax, dayUsd };
-  const left = roomAfter(room, living);
+  const vcpus = new Map(types.map((type) => [type.name, type.vcpus]));
+  const strayVcpus = strays.flatMap(({ instanceType, state }) =>
+    // EC2 counts what runs or is about to.
+    state === "running" || state === "pending"
+      ? [{ instanceType, vcpus: vcpus.get(instanceType) ?? 0 }]
+      : [],
+  );
+  const left = roomAfter({ ...room, vcpusInUse: withVcpus({}, strayVcpus) }, living);
   return { ...left, instances: left.instances - strays.length };
 }

@@ -21,6 +21,7 @@ import {
   chooseOffers,
   type Offer,
 } from "./offers.ts";
+import { describeExcess, exceedsQuota, quotaHold } from "./quotas.ts";
 import { type Attempt, attemptsOf, isLiving, type Refusal, type Run } from "./run.ts";
 import { jobStates } from "./states.ts";
 import type { Hold, JobState } from "./view.ts";
@@ -110,7 +111,10 @@ function nextAttempt(
   if (impossible) return { type: "verdict", reason: impossible };
 
   // What the ceiling forbids for ever is no alternative to wait for.
-  const offers = choice.offers.filter((offer) => offer.hourlyUsd <= look.limits.hourlyUsdMax);
+  const quotas = look.limits.vcpusMax ?? {};
+  const offers = choice.offers.filter(
+    (offer) => offer.hourlyUsd <= look.limits.hourlyUsdMax && !exceedsQuota(offer, quotas),
+  );
   const refusals = run.refusals.filter((refusal) => refusal.job === job.name);
   const usable = usableOffer(offers, tries, { refusals, look });
   if (!usable.offer) return waitForCapacity(refusals, usable.until, look);
@@ -172,7 +176,14 @@ function impossibility(
   if (limits.instancesMax < 1) {
     return "instancesMax is 0; raise it in the configuration to let any job run";
   }
-  const lowestUsd = Math.min(...choice.offers.map((offer) => offer.hourlyUsd));
+  const quotas = limits.vcpusMax ?? {};
+  const within = choice.offers.filter((offer) => !exceedsQuota(offer, quotas));
+  if (within.length === 0) {
+    const most =
+      "ask AWS for more (Service Quotas), raise vcpusMax in the configuration, or ask for less";
+    return `${describeExcess(best, quotas)}; ${most}`;
+  }
+  const lowestUsd = Math.min(...within.map((offer) => offer.hourlyUsd));
   if (lowestUsd <= limits.hourlyUsdMax) return undefined;
   const price = `$${lowestUsd.toFixed(2)} an hour`;
   return `the cheapest fitting type costs ${price}, above hourlyUsdMax of $${limits.hourlyUsdMax}; raise hourlyUsdMax in the configuration, or ask for less`;
@@ -259,6 +270,9 @@ function open(
     const detail = `${offer.instanceType} at $${offer.hourlyUsd} an hour would exceed hourlyUsdMax of $${limits.hourlyUsdMax}`;
     return { type: "hold", hold: { reason: "ceiling", detail } };
   }
+  const quota = quotaHold(offer, limits.vcpusMax ?? {}, room.vcpusInUse ?? {});
+  // As when EC2 says it: another zone does not help, and a dearer type would be a surprise.
+  if (quota !== undefined) return { type: "hold", hold: { reason: "quota", detail: quota } };
   const diskHourlyUsd = diskHourlyUsdOf(job, look.catalog);
   const money = affordable({ offer, diskHourlyUsd }, run, look);
   if (money.type === "never") return { type: "verdict", reason: money.reason };

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { key } from "../core/layout.ts";
 import type { Limits } from "../core/limits.ts";
+import { QUOTA_GROUPS } from "../core/quotas.ts";
 import { isCloudError, UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { readDocument } from "./documents.ts";
@@ -39,6 +40,7 @@ const limitsSchema = z.object({
   hourlyUsdMax: z.number(),
   runUsdMax: z.number().optional(),
   dayUsdMax: z.number().optional(),
+  vcpusMax: z.partialRecord(z.enum(QUOTA_GROUPS), z.number()).optional(),
   maxDurationMs: z.number(),
   maxWaitMs: z.number(),
   jobsMax: z.number(),

@@ -130,7 +130,10 @@ function decide(planner: Planner, world: World): Decided[] {
   const { actor, limits, log } = planner;
   const attempts = world.saved.flatMap(({ run }) => run.attempts);
   const { todayUsd } = world;
-  let room = roomLeft(limits, attempts, world.instances, todayUsd);
+  let room = roomLeft(limits, attempts, world.instances, {
+    todayUsd,
+    types: world.catalog?.types ?? [],
+  });
   let batches: Batches = {
     tokens: Array.from({ length: Math.max(0, room.instances) }, planner.newToken),
     open: [],

@@ -164,3 +164,17 @@ test("provider modules are looked for from where the configuration lies", async 
     { module: "a-package", directory: `${directory}/conf` },
   ]);
 });
+
+test("budgets and quotas are limits, each known by name", () => {
+  const text = `${PLAIN}limits: {runUsdMax: 5, dayUsdMax: 20.5, vcpusMax: {gAndVt: 64, p: 0}}\n`;
+  expect(parseConfig({ file: file(text) }).limits).toEqual({
+    ...DEFAULT_LIMITS,
+    runUsdMax: 5,
+    dayUsdMax: 20.5,
+    vcpusMax: { gAndVt: 64, p: 0 },
+  });
+  expect(problemsOf({ file: file(`${PLAIN}limits: {runUsdMax: 0}\n`) })).toContain(
+    "limits.runUsdMax",
+  );
+  expect(problemsOf({ file: file(`${PLAIN}limits: {vcpusMax: {g: 64}}\n`) })).toContain("vcpusMax");
+});

@@ -179,7 +179,7 @@ describe("a budget", () => {
     const jobs = [makeJob({ name: "a" }), makeJob({ name: "b" })].slice(done.length === 0 ? 1 : 0);
     const run = makeRun(done, { jobs });
     const limits = limitsWith(over);
-    const room = roomLeft(limits, done, [], todayUsd);
+    const room = roomLeft(limits, done, [], { todayUsd });
     const next = step(run, makeLook({ at: 2 * HOUR, catalog, limits, room, todayUsd }));
     const [hold] = next.holds;
     const verdict = next.run.verdicts[0];
@@ -195,7 +195,7 @@ describe("a budget", () => {
     const jobs = Array.from({ length: 5 }, (_, index) => makeJob({ name: `j${index}` }));
     const limits = limitsWith({ dayUsdMax: 10 });
     const todayUsd = 10 - 3.5 / 60;
-    const room = roomLeft(limits, [], [], todayUsd);
+    const room = roomLeft(limits, [], [], { todayUsd });
     const next = step(makeRun([], { jobs }), makeLook({ catalog, limits, room, todayUsd }));
     expect(next.run.attempts).toHaveLength(3);
     expect(next.holds.map(({ reason }) => reason)).toEqual(["budget", "budget"]);
@@ -253,7 +253,7 @@ test("a day's budget is kept on each of seven days, and work goes on at midnight
     spent[Math.floor(at / DAY_MS)] = todayUsd;
     const said = answerOf(run, instances, at);
     instances = said.instances;
-    const room = roomLeft(limits, run.attempts, [], todayUsd);
+    const room = roomLeft(limits, run.attempts, [], { todayUsd });
     const batches = { tokens: [`a${at}`, `b${at}`], open: [] };
     const maxWait = { ...limits, maxWaitMs: 30 * DAY_MS };
     const look = makeLook({ at, catalog, limits: maxWait, room, batches, todayUsd, ...said });

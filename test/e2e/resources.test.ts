@@ -167,11 +167,15 @@ it("a job gets the machine that was planned for it, within what the installation
   const limits = JSON.parse(await getText(errand, "limits.json"));
   expect(limits).toEqual({ format: 1, ...DEFAULT_LIMITS });
   // As a daemon with other ceilings would have written it.
-  const body = Buffer.from(JSON.stringify({ ...limits, maxDurationMs: 20 * 60_000 }));
+  const others = { ...limits, maxDurationMs: 20 * 60_000, offerBandPercent: 0 };
+  const body = Buffer.from(JSON.stringify(others));
   await putObject(errand, "limits.json", { body });
   for (const command of ["submit", "plan"]) {
     const { code, stderr } = await errand.run(command, directory);
     expect(code).toBe(2);
     expect(stderr).toContain("30m is longer than this installation allows; ask for 20m or less");
   }
+  const strict = await project([workflow("a", "cpu: 4, memory: 16GiB, max_duration: 10m")]);
+  const { stdout } = await errand.run("plan", strict, "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ jobs: [{ instanceType: "m5a.xlarge" }] });
 });

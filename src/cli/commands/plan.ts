@@ -42,8 +42,9 @@ export async function plan(
   words: readonly string[],
   options: PlanOptions,
 ): Promise<number> {
-  const { bundle, compiled } = await compileAsked(words, options);
-  const { catalog, offerBandPercent } = await readCatalog(options);
+  const { bundle, compiled, limits } = await compileAsked(words, options);
+  const { offerBandPercent } = limits;
+  const catalog = await readCatalog(options);
   const chosen = compiled.jobs.map((job) => ({
     job,
     choice: chooseOffers(job.resources, catalog, { offerBandPercent }),
@@ -85,33 +86,26 @@ async function compileAsked(words: readonly string[], options: PlanOptions) {
   });
   const id = chooseRunId(systemClock.now());
   const bundle = await readBundle(directory);
+  const limits = options.local
+    ? await readLimitsNearby(options)
+    : await readLimits(await connect(options));
   const compiled = await compile(bundle, {
     request,
     run: { id, name: runName(id) },
     tags: async () => (await connect(options)).store,
     providers: await loadProvidersNearby(options),
-    limits: options.local
-      ? await readLimitsNearby(options)
-      : await readLimits(await connect(options)),
+    limits,
   });
-  return { bundle, compiled };
+  return { bundle, compiled, limits };
 }
 
 /** Locally what is shipped with Errand, so that a plan needs no cloud to run. */
-async function readCatalog(
-  options: PlanOptions,
-): Promise<{ readonly catalog: Catalog; readonly offerBandPercent: number }> {
-  if (options.local) return { catalog: await readShippedCatalog(), offerBandPercent: 2 };
+async function readCatalog(options: PlanOptions): Promise<Catalog> {
+  if (options.local) return readShippedCatalog();
   const { createCatalogReader } = await import("../../aws/catalog.ts");
-  const connection = await connect(options);
-  const { config } = connection;
-  const { region, subnets, images, limits } = config;
-  const catalog = await createCatalogReader(await connection.clients(), {
-    region,
-    subnets,
-    images,
-  })();
-  return { catalog, offerBandPercent: limits.offerBandPercent };
+  const { config, clients } = await connect(options);
+  const { region, subnets, images } = config;
+  return createCatalogReader(await clients(), { region, subnets, images })();
 }
 
 async function readShippedCatalog(): Promise<Catalog> {

@@ -5,6 +5,7 @@
  * `probability` (at each occasion) and `seed`. The n-th occasion of a rule has the same fate whenever seed and rule are the same.
  */
 import { z } from "zod";
+import type { ServiceName } from "./signature.ts";
 import { matchesWildcard } from "./wildcards.ts";
 
 const DAY_MS = 86_400_000;
@@ -28,7 +29,17 @@ const common = {
   seed: z.int().min(0).default(1),
 };
 
-const SERVICES = ["ec2", "imds", "s3", "sqs", "ssm", "sts"] as const;
+/** All that the front serves, so that one that is added there is named here as well. */
+const SERVED: Readonly<Record<ServiceName | "imds", true>> = {
+  ec2: true,
+  imds: true,
+  kms: true,
+  s3: true,
+  sqs: true,
+  ssm: true,
+  sts: true,
+};
+const SERVICES = Object.keys(SERVED);
 
 const call = {
   ...common,

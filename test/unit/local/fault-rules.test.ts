@@ -40,7 +40,7 @@ describe("a rule", () => {
     [
       "a service that there is not",
       [{ fault: "throttle", operation: "iam:*" }],
-      "the services are ec2, imds",
+      "the services are ec2, imds, kms, s3, sqs, ssm, sts",
     ],
     [
       "a code of no known status",
@@ -83,6 +83,12 @@ describe("a rule", () => {
     };
     const rules = FAULT_NAMES.map((fault) => ({ fault, ...needs[fault] }));
     expect(parseRules(rules).map(({ fault }) => fault)).toEqual(FAULT_NAMES);
+  });
+
+  it("of calls may be about any service", () => {
+    const services = ["ec2", "imds", "kms", "s3", "sqs", "ssm", "sts"];
+    const rules = services.map((name) => ({ fault: "throttle", operation: `${name}:*` }));
+    expect(parseRules(rules)).toHaveLength(services.length);
   });
 
   it("takes the seed of its file unless it has its own", () => {

@@ -15,6 +15,7 @@ import { runDaemon } from "../daemon/daemon.ts";
 import { ensureInstallation } from "../daemon/installation.ts";
 import { CloudError, UserError } from "../errors.ts";
 import { startLocalCloud } from "../local/local-cloud.ts";
+import { pickSettings, type Settings } from "../local/settings.ts";
 import { createLog, LOG_LEVELS, type Log } from "../log.ts";
 import type { Clock, Cloud, Events, Store } from "../ports.ts";
 import { type Connection, type ConnectOptions, connect, connectLocal } from "./connect.ts";
@@ -31,6 +32,9 @@ export type DaemonCommandOptions = ConnectOptions & {
   readonly bootMs?: number;
   readonly listingLagMs?: number;
   readonly throttling?: "on" | "off";
+  readonly sandbox?: Settings["sandbox"];
+  readonly egress?: Settings["egress"];
+  readonly allowLoopback?: number[];
   /** False: the local cloud alone. */
   readonly daemon: boolean;
 };
@@ -91,9 +95,8 @@ async function startOrAttach(
   }
 }
 
-const settingsOf = ({ bootMs, listingLagMs, throttling }: DaemonCommandOptions) => ({
-  ...(bootMs !== undefined && { bootMs }),
-  ...(listingLagMs !== undefined && { listingLagMs }),
+const settingsOf = ({ throttling, ...options }: DaemonCommandOptions) => ({
+  ...pickSettings(options),
   ...(throttling !== undefined && { throttling: throttling === "on" }),
 });
 

@@ -76,6 +76,8 @@ function portNumber(text: string): number {
   throw new InvalidArgumentError("it is no port: 0 to 65535.");
 }
 
+const portNumbers = (text: string): number[] => text.split(",").map(portNumber);
+
 /** `[DIR] [WORKFLOW…] [--NAME VALUE]…`: whatever is no option of ours is a variable. */
 const asked = (command: Command): Command =>
   command
@@ -287,6 +289,21 @@ const serving = (command: Command): Command =>
         "on",
         "off",
       ]),
+    )
+    .addOption(
+      new Option("--sandbox <kind>", "local cloud: what isolates machines").choices([
+        ...["auto", "bwrap", "unshare", "none"],
+      ]),
+    )
+    .addOption(
+      new Option("--egress <where>", "local cloud: where machines may go").choices([
+        ...["any", "public", "none"],
+      ]),
+    )
+    .option(
+      "--allow-loopback <ports>",
+      "local cloud: ports of this host's loopback that machines have, too",
+      portNumbers,
     )
     .addOption(
       new Option("--log-level <level>", "debug, info, warn, error or silent").env(

@@ -44,6 +44,7 @@ import {
   type Placed,
 } from "./instances-store.ts";
 import { createMachines, type HostEnvironment, type Machines } from "./machines.ts";
+import { chooseSandbox, type Sandbox } from "./sandbox.ts";
 import { DEFAULT_SETTINGS, type Settings } from "./settings.ts";
 
 export type Ec2Options = {
@@ -57,6 +58,8 @@ export type Ec2Options = {
   readonly issueCredentials: (instanceId: string, now: number) => RoleCredentials;
   /** Where state-change events go. They are best effort, as on AWS: one that cannot be sent is lost. */
   readonly sendEvent: (body: string) => Promise<void>;
+  /** Folders of the host that machines may write to, where a sandbox would keep them out: for tests. */
+  readonly shares?: readonly string[];
   readonly log: Log;
   readonly settings?: Settings;
   readonly faults?: Faults;
@@ -77,6 +80,8 @@ export type Ec2 = {
   find(instanceId: string): Placed | undefined;
   /** Starts a command inside an instance's machine, as its SSM agent would. */
   run(instanceId: string, words: readonly string[]): ReturnType<Machines["run"]>;
+  /** What isolates the machines. */
+  readonly sandbox: Sandbox;
   /** Ends every machine. Requests must not come any more. */
   stop(): Promise<void>;
 };
@@ -89,11 +94,16 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
   // Machines are told of their folder, and work elsewhere.
   const folder = resolve(options.folder);
   await mkdir(join(folder, "instances"), { recursive: true });
-  log("machines run without isolation: as the user of the local cloud, on its files and network");
+  const { egress, allowLoopback } = settings;
+  const shares = options.shares ?? [];
+  const wanted = { choice: settings.sandbox, egress, allowLoopback, shares };
+  const sandbox = await chooseSandbox(wanted, options.environment);
+  log(sandbox.notice, { sandbox: sandbox.mode });
   const store = await openInstanceStore(join(folder, "reservations"));
   const machines = createMachines({
     folder: join(folder, "instances"),
     environment: options.environment,
+    sandbox,
   });
   const instances = await startInstances({
     store,
@@ -140,6 +150,7 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
       if (cookie === undefined) throw new Error(`${instanceId} is gone`);
       return machines.run({ instanceId, cookie }, words);
     },
+    sandbox,
     stop: instances.stop,
   };
 }

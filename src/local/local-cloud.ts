@@ -38,7 +38,7 @@ import { openS3, type S3 } from "./s3.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
 import type { SessionSwitches } from "./session-switches.ts";
 import { openSessions, type Sessions } from "./sessions.ts";
-import { readSettings, type Settings } from "./settings.ts";
+import { pickSettings, readSettings, type Settings } from "./settings.ts";
 import { openSqs, type Sqs } from "./sqs.ts";
 import { createSsm } from "./ssm.ts";
 import { createSsmThrottle } from "./ssm-throttle.ts";
@@ -117,8 +117,7 @@ async function start(
   undo.push(() => server.stop());
   await directory.keepPort(server.port);
   const endpoint = `http://127.0.0.1:${server.port}`;
-  const { bootMs, listingLagMs, throttling } = options;
-  const settings = await readSettings(directory.path, { bootMs, listingLagMs, throttling });
+  const settings = await readSettings(directory.path, pickSettings(options));
   const faults = openFaults(join(directory.path, "faults.json"));
   undo.push(() => faults.close());
   const storage = { endpoint, faults, rewriteLinesMin: options.rewriteLinesMin };
@@ -160,6 +159,7 @@ async function start(
     ),
     sessions,
     sts: createSts(),
+    health: { sandbox: ec2.sandbox.mode, isolation: ec2.sandbox.notice },
   });
   // A second time, so that requests have ended before the services do.
   undo.push(() => server.stop());

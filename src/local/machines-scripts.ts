@@ -17,16 +17,17 @@ export const POWER_NAMES = [
 export const PER_BOOT_VARIABLE = "ERRAND_LOCAL_PER_BOOT";
 
 /**
- * Run as `sh boot FOLDER`, and as `sh boot FOLDER again` at a later boot. User-data runs once in a machine's life, whoever starts it and however often: the one that creates
- * `started` runs it. The copy is made here because a file that Node has just written may still be open in a child that
- * another spawn is forking, and Linux does not run such a file.
+/**
+ * Run as `sh boot FLAGS USER-DATA DISK`, and with `again` at a later boot. User-data runs once in a machine's life, whoever starts
+ * it and however often: the one that creates `started` runs it. The copy is made here because a file that Node has just written
+ * may still be open in a child that another spawn is forking, and Linux does not run such a file.
  */
 export const BOOT_SCRIPT = `#!/bin/sh
-folder=$1
-if [ "$2" = again ]; then
+folder=$1 user_data=$2 disk=$3
+if [ "$4" = again ]; then
   echo "$$" >"$folder/started"
   echo "local cloud: booted again"
-  for script in "$folder"/disk/per-boot/*; do
+  for script in "$disk"/per-boot/*; do
     [ ! -x "$script" ] || "$script"
   done
   exit 0
@@ -34,21 +35,25 @@ fi
 set -C
 echo "$$" 2>/dev/null >"$folder/started" || exit 0
 set +C
-[ -s "$folder/user-data" ] || exit 0
-case $(head -c 2 "$folder/user-data" | tr -d '\\000') in
+[ -s "$user_data" ] || exit 0
+case $(head -c 2 "$user_data" | tr -d '\\000') in
 '#!') ;;
 *) echo "local cloud: the user-data is no script (no #! at its start) and was not run"; exit 0 ;;
 esac
-cp "$folder/user-data" "$folder/disk/user-data" && chmod 700 "$folder/disk/user-data" || exit 1
-exec "$folder/disk/user-data"
+cp "$user_data" "$disk/user-data" && chmod 700 "$disk/user-data" || exit 1
+exec "$disk/user-data"
 `;
 
 export type PowerOptions = {
   /** "<id>:<random>" */
   readonly cookie: string;
+  /** Of the markers, and of the names of this script, as the machine sees them. */
   readonly folder: string;
+  readonly bin: string;
   /** The machine's metadata service, `http://127.0.0.1:<port>/imds/…`. */
   readonly metadataEndpoint: string;
+  /** The machine's first process ends all others, and nothing else is needed. */
+  readonly hasInit: boolean;
 };
 
 /**
@@ -57,14 +62,16 @@ export type PowerOptions = {
  * every process of the machine ends. `halt` ends the processes but not the billing, as on EC2: the instance stays running. `reboot`
  * does, too, and leaves a marker by which the cloud boots the machine again, without its user-data.
  */
-export function renderPowerScript({ cookie, folder, metadataEndpoint }: PowerOptions): string {
-  const { hostname, port, pathname } = new URL(metadataEndpoint);
+export function renderPowerScript(options: PowerOptions): string {
+  const { hostname, port, pathname } = new URL(options.metadataEndpoint);
   const header = [
-    ["cookie", cookie],
-    ["folder", folder],
+    ["cookie", options.cookie],
+    ["folder", options.folder],
+    ["bin", options.bin],
+    ["init", options.hasInit ? "1" : ""],
     ["cloud_host", hostname],
-    ["cloud_port", port],
-    ["cloud_path", `${pathname}/local/power-off`],
+    ["cloud_port", port || "80"],
+    ["cloud_path", `${pathname.replace(/\/$/, "")}/local/power-off`],
   ].map(([name, value = ""]) => `${name}=${quote(value)}`);
   return `#!/bin/bash\n${header.join("\n")}\n${POWER_SCRIPT}`;
 }
@@ -105,7 +112,11 @@ sweep() {
 # In a process group of its own: whoever ends the caller's group does not end this.
 start_sweeper() {
   set -m
-  env -u ${COOKIE_VARIABLE} "${SWEEPER_VARIABLE}=$cookie" "$BASH" "$folder/bin/poweroff" --local-sweep "$1" </dev/null >/dev/null 2>&1 &
+  if [ -n "$init" ]; then
+    { sleep "$1" && kill -USR1 "$init"; } </dev/null >/dev/null 2>&1 &
+    return
+  fi
+  env -u ${COOKIE_VARIABLE} "${SWEEPER_VARIABLE}=$cookie" "$BASH" "$bin/poweroff" --local-sweep "$1" </dev/null >/dev/null 2>&1 &
 }
 
 tell_cloud() {
@@ -139,7 +150,7 @@ schedule() {
   set -m
   (
     sleep $(($2 * 60))
-    exec "$BASH" "$folder/bin/$1"
+    exec "$BASH" "$bin/$1"
   ) </dev/null >/dev/null 2>&1 &
   echo $! >"$folder/scheduled"
   exit 0

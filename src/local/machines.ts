@@ -1,9 +1,10 @@
 /**
- * The machines of the local cloud: process trees of the host that run user-data.
+ * The machines of the local cloud: process trees of the host that run user-data, in a sandbox where the host has one.
  *
- * Each has a folder: `user-data`, `boot`, `bin/` (ahead on its PATH), `disk/` (home, tmp, working directory; gone when the
- * instance is terminated, as its volume is on EC2), `console.log`, and the markers `started`, `power-off` and `reboot`. The tree has a session
- * of its own, so it outlives the cloud that started it; the next one finds it again by its cookie.
+ * Each has a folder: `user-data`, `boot`, `bin/` (ahead on its PATH), `disk/` (gone when the instance is terminated, as its
+ * volume is on EC2: the machine's root in a sandbox, else its home, temporary files and working directory), `flags/` (the markers
+ * `started`, `power-off` and `reboot`), `console.log`. The tree has a session of its own, so it outlives the cloud that started it; the
+ * next one finds it again by its cookie.
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +20,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
-import type { Readable } from "node:stream";
+import { addAbortSignal, Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   COOKIE_VARIABLE,
@@ -34,6 +35,8 @@ import {
   POWER_NAMES,
   renderPowerScript,
 } from "./machines-scripts.ts";
+import { type Sandbox, sandboxWords } from "./sandbox.ts";
+import { INSIDE, layOutSandbox } from "./sandbox-layout.ts";
 
 export type Machine = {
   readonly instanceId: string;
@@ -52,6 +55,7 @@ export type MachinesOptions = {
   /** Holds one folder for each instance. */
   readonly folder: string;
   readonly environment: HostEnvironment;
+  readonly sandbox: Sandbox;
 };
 
 /** What a machine takes over of the host's environment, and all of it: neither AWS's variables nor secrets belong here. */
@@ -94,7 +98,10 @@ const POLL_MS = 25;
 const CONSOLE_BYTES = 64 * 1024;
 const CONSOLE_BYTES_MAX = 4 * 1024 * 1024;
 
-export function createMachines({ folder, environment }: MachinesOptions): Machines {
+/** Said by a machine that stands; one that cannot be made says why on its console. */
+const UP_MS = 30_000;
+
+export function createMachines({ folder, environment, sandbox }: MachinesOptions): Machines {
   const folderOf = (instanceId: string): string => join(folder, instanceId);
   const scan = shareCalls(listProcesses);
 
@@ -107,20 +114,29 @@ export function createMachines({ folder, environment }: MachinesOptions): Machin
   return {
     boot: async (machine, options) => {
       const at = folderOf(machine.instanceId);
-      await prepareFolder(at, machine, options);
-      await start(machineCommand(at, machine, options, environment), join(at, "console.log"));
+      await prepareFolder(at, machine, options, sandbox);
+      if (sandbox.mode !== "none") {
+        const { instanceId, cookie } = machine;
+        const { metadataEndpoint } = options;
+        const own = { [COOKIE_VARIABLE]: cookie, [PER_BOOT_VARIABLE]: INSIDE.perBoot };
+        const place = { instanceId, at, metadataEndpoint, host: environment, own };
+        // Once: what the machine has had its hands on is not written to from outside.
+        await layOutSandbox(sandbox, place);
+      }
+      const command = machineCommand(at, machine, options, { environment, sandbox });
+      await start(command, join(at, "console.log"));
     },
     reboot: async (machine, options, isWanted) => {
       const at = folderOf(machine.instanceId);
       const left = await killTree(() => listTree(machine));
       if (left > 0) throw new Error(`${left} processes do not end`);
-      await rm(join(at, "scheduled"), { force: true });
-      await rm(join(at, "reboot"), { force: true });
+      await rm(join(at, "flags/scheduled"), { force: true });
+      await rm(join(at, "flags/reboot"), { force: true });
       if (!isWanted()) return;
-      const command = machineCommand(at, machine, options, environment);
+      const command = machineCommand(at, machine, options, { environment, sandbox });
       await start({ ...command, words: [...command.words, "again"] }, join(at, "console.log"));
     },
-    wantsReboot: (instanceId) => exists(join(folderOf(instanceId), "reboot")),
+    wantsReboot: (instanceId) => exists(join(folderOf(instanceId), "flags/reboot")),
     freeze: (machine) => freezeTree(() => listTree(machine)),
     run: (machine, [program = "", ...words]) => {
       const disk = join(folderOf(machine.instanceId), "disk");
@@ -134,8 +150,11 @@ export function createMachines({ folder, environment }: MachinesOptions): Machin
         },
       );
     },
-    hasStarted: (instanceId) => exists(join(folderOf(instanceId), "started")),
-    hasPoweredOff: (instanceId) => exists(join(folderOf(instanceId), "power-off")),
+    // What a sandboxed machine might take away again is not relied on.
+    hasStarted: async (instanceId) =>
+      (await exists(join(folderOf(instanceId), "flags/started"))) ||
+      (await exists(join(folderOf(instanceId), "booted"))),
+    hasPoweredOff: (instanceId) => exists(join(folderOf(instanceId), "flags/power-off")),
     end: (machine) => endTree(() => listTree(machine)),
     readConsole: (instanceId) => readTail(join(folderOf(instanceId), "console.log")),
     trimConsole: (instanceId) => trimConsole(join(folderOf(instanceId), "console.log")),
@@ -144,15 +163,25 @@ export function createMachines({ folder, environment }: MachinesOptions): Machin
   };
 }
 
-async function prepareFolder(at: string, machine: Machine, options: BootOptions): Promise<void> {
+async function prepareFolder(
+  at: string,
+  machine: Machine,
+  options: BootOptions,
+  { mode }: Sandbox,
+): Promise<void> {
   const bin = join(at, "bin");
-  for (const name of ["bin", "disk/home", "disk/tmp", "disk/per-boot"]) {
+  for (const name of ["bin", "flags", "disk/home", "disk/tmp", "disk/per-boot"]) {
     await mkdir(join(at, name), { recursive: true });
   }
   await writeFile(join(at, "user-data"), options.userData, { mode: 0o600 });
   await writeFile(join(at, "boot"), BOOT_SCRIPT);
-  const { metadataEndpoint } = options;
-  const script = renderPowerScript({ cookie: machine.cookie, folder: at, metadataEndpoint });
+  const script = renderPowerScript({
+    cookie: machine.cookie,
+    ...(mode === "none"
+      ? { folder: join(at, "flags"), bin, metadataEndpoint: options.metadataEndpoint }
+      : { folder: INSIDE.flags, bin: INSIDE.bin, metadataEndpoint: INSIDE.metadataEndpoint }),
+    hasInit: mode !== "none",
+  });
   await writeFile(join(bin, ".power"), script);
   await chmod(join(bin, ".power"), 0o755);
   for (const name of POWER_NAMES) {
@@ -166,15 +195,27 @@ type Command = {
   readonly words: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
   readonly workingDir: string;
+  /** It writes `up` to descriptor 3 when the machine stands. */
+  readonly saysUp: boolean;
 };
 
-/** The one place that says how a machine's first process is started; a sandbox is put in front here. */
+/** The one place that says how a machine's first process is started; at a later boot it gets the word `again`. */
 function machineCommand(
   at: string,
   machine: Machine,
   { metadataEndpoint }: BootOptions,
-  host: HostEnvironment,
+  { environment: host, sandbox }: Pick<MachinesOptions, "environment" | "sandbox">,
 ): Command {
+  const cookie = { [COOKIE_VARIABLE]: machine.cookie };
+  if (sandbox.mode !== "none") {
+    return {
+      program: sandbox.python,
+      words: sandboxWords(join(at, "sandbox.json")),
+      environment: { PATH: host.PATH, ...cookie },
+      workingDir: at,
+      saysUp: true,
+    };
+  }
   const environment = {
     ...host,
     PATH: `${join(at, "bin")}:${host.PATH}`,
@@ -184,13 +225,14 @@ function machineCommand(
     [PER_BOOT_VARIABLE]: join(at, "disk/per-boot"),
     // What `/` is on a real machine.
     ERRAND_LOCAL_ROOT: join(at, "disk"),
-    [COOKIE_VARIABLE]: machine.cookie,
+    ...cookie,
   };
   return {
     program: "/bin/sh",
-    words: [join(at, "boot"), at],
+    words: ["boot", "flags", "user-data", "disk"].map((name) => join(at, name)),
     environment,
     workingDir: join(at, "disk"),
+    saysUp: false,
   };
 }
 
@@ -202,13 +244,23 @@ async function start(command: Command, consolePath: string): Promise<void> {
       detached: true,
       cwd: command.workingDir,
       env: command.environment,
-      stdio: ["ignore", console.fd, console.fd],
+      stdio: ["ignore", console.fd, console.fd, "pipe"],
     });
     await once(child, "spawn");
     child.unref();
+    const [, , , said] = child.stdio;
+    if (!(said instanceof Readable)) throw new Error("the machine has no descriptor 3");
+    if (command.saysUp) await untilUp(said);
+    said.destroy();
   } finally {
     await console.close();
   }
+}
+
+async function untilUp(said: Readable): Promise<void> {
+  const signal = AbortSignal.timeout(UP_MS);
+  for await (const _ of addAbortSignal(signal, said)) return;
+  throw new Error("the sandbox ended before the machine stood: see its console");
 }
 
 async function endTree(list: () => Promise<readonly HostProcess[]>): Promise<number> {
@@ -272,7 +324,7 @@ function shareCalls<Value>(call: () => Promise<Value>): () => Promise<Value> {
 
 async function readLeader(at: string): Promise<Tree["leader"]> {
   try {
-    const path = join(at, "started");
+    const path = join(at, "flags/started");
     const [pid, { mtimeMs }] = await Promise.all([readFile(path, "utf8"), stat(path)]);
     return { pid: Number(pid), startedAt: mtimeMs };
   } catch (error) {

@@ -47,6 +47,8 @@ export type Services = Readonly<Partial<Record<ServiceName, Service>>> & {
   readonly imds?: { handle(request: UnsignedRequest): Promise<LocalResponse> };
   /** WebSocket connections, which carry no signature: the first message authenticates them. */
   readonly sessions?: { upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void };
+  /** What `/_local/health` tells besides. */
+  readonly health?: Readonly<Record<string, string>>;
 };
 
 export type RunningServer = {
@@ -192,7 +194,8 @@ async function route(
     headers: request.headers,
   };
   if (rawPath === "/_local/health") {
-    return jsonResponse({ status: "running", services: Object.keys(services) });
+    const { health, ...named } = services;
+    return jsonResponse({ status: "running", services: Object.keys(named), ...health });
   }
   if (rawPath.startsWith("/imds/") && services.imds) {
     return answerImds(services.imds, services.faults, { ...base, body: request });

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
+import { EGRESS_CHOICES, SANDBOX_CHOICES } from "./sandbox.ts";
 
 const DAY_MS = 86_400_000;
 const milliseconds = z.int().min(0).max(DAY_MS);
@@ -17,11 +18,23 @@ const settingsSchema = z.strictObject({
   listingLagMs: milliseconds.default(0),
   /** Whether calls over AWS's rates are refused. */
   throttling: z.boolean().default(true),
+  /** What isolates machines: the best there is, one kind or none. See `sandbox.ts`, also for the next two. */
+  sandbox: z.enum(SANDBOX_CHOICES).default("auto"),
+  egress: z.enum(EGRESS_CHOICES).default("any"),
+  allowLoopback: z.array(z.int().min(1).max(65_535)).default([]),
 });
 export type Settings = Readonly<z.infer<typeof settingsSchema>>;
 type Given = { readonly [Name in keyof Settings]?: Settings[Name] | undefined };
 
 export const DEFAULT_SETTINGS: Settings = settingsSchema.parse({});
+
+/** Those that are given, of options that hold other things, too. */
+export function pickSettings(options: Given): Partial<Settings> {
+  const names = Object.keys(settingsSchema.shape);
+  return Object.fromEntries(
+    Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined),
+  );
+}
 
 /** Throws Error that names what is wrong and where. */
 export async function readSettings(directory: string, given: Given): Promise<Settings> {

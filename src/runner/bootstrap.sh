@@ -42,7 +42,7 @@ else
   set +m
   if [ -n "${ERRAND_LOCAL_ROOT:-}" ]; then
     # Where a machine has it, so that the log is at one path below each root.
-    base=$ERRAND_LOCAL_ROOT/var/lib/errand
+    base=${ERRAND_LOCAL_ROOT%/}/var/lib/errand
     mkdir -p "$base" || power_off "no room for the runner"
   else
     base=$(mktemp -d "${TMPDIR:-/tmp}/errand.XXXXXX") || power_off "no room for temporary files"

@@ -861,12 +861,17 @@ PROBE = "import socket; socket.create_connection(('169.254.169.254', 80), 1)"
 class Command:
     # One command of the job and all that it starts: a session of its own. On a machine it has a user of its own too, and all that
     # belongs to that user is of the job; on the local cloud what has left the session is found by a cookie in its environment
-    # and because orphans become our children.
+    # and because orphans become our children. In the local cloud's sandbox the job has a user, too, or else another sandbox.
     def __init__(self, host, words, folder, environment, log):
         self.host = host
         self.cookie = f"ERRAND_ATTEMPT_COOKIE={random.getrandbits(96):x}"
+        environment = {**environment, "ERRAND_ATTEMPT_COOKIE": self.cookie.split("=")[1]}
         if not host.is_machine:
             adopt_orphans()
+        if host.as_job:
+            # In a file, for the job's variables must not work before its sandbox stands.
+            words = [host.as_job, host.base, host.write_spec([words, folder, environment])]
+            folder, environment = None, None
         self.kills = oom_kills()
         self.pump = Pump(log)
         try:
@@ -874,7 +879,7 @@ class Command:
                 self.process = subprocess.Popen(
                     words,
                     cwd=folder,
-                    env={**environment, "ERRAND_ATTEMPT_COOKIE": self.cookie.split("=")[1]},
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=self.pump.writer,
                     stderr=self.pump.writer,
@@ -980,8 +985,10 @@ class Host:
         self.base = base
         self.is_machine = mode == "machine"
         self.cap = cap
-        # The job's user on a machine, and processes of our own that are no strays.
+        # The job's user where it has one; in sandboxes of the local cloud it may have a program that gives it a sandbox of its own
+        # instead. Processes of our own that are no strays.
         self.job_uid = self.job_gid = None
+        self.as_job = "" if self.is_machine else os.environ.get("ERRAND_LOCAL_AS_JOB", "")
         self.helpers = []
 
     def path(self, *names):
@@ -1012,14 +1019,28 @@ class Host:
         if self.is_machine:
             user = ["useradd", "--system", "--home-dir", self.path("job/home"), "--shell", "/bin/bash", JOB_USER]
             subprocess.run(user, check=False, stderr=subprocess.DEVNULL)
-            found = pwd.getpwnam(JOB_USER)
-            self.job_uid, self.job_gid = found.pw_uid, found.pw_gid
+            self.set_job_user(JOB_USER)
             self.keep_from_role()
+        elif os.environ.get("ERRAND_LOCAL_JOB_USER"):
+            # The sandbox keeps it from the role.
+            self.set_job_user(os.environ["ERRAND_LOCAL_JOB_USER"])
+            # Here are the job's folder and the runner's program; nothing else here is for others to read.
+            os.chmod(self.base, 0o755)
         with open(self.path("reserve"), "wb") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
             except (AttributeError, OSError):
                 pass
+
+    def set_job_user(self, name):
+        found = pwd.getpwnam(name)
+        self.job_uid, self.job_gid = found.pw_uid, found.pw_gid
+
+    def write_spec(self, spec):
+        path = self.path(f"spec-{random.getrandbits(48):x}.json")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(spec, file)
+        return path
 
     # The kernel sends nothing of the job's user to the instance metadata, where the credentials of the machine's role are; by
     # whatever way the job has a process started, cron and at as well.
@@ -1041,13 +1062,12 @@ class Host:
 
     # Everything laid out so far becomes the job's.
     def hand_over(self):
-        if not self.is_machine:
+        if self.job_uid is None:
             return
-        shutil.chown(self.path("job"), JOB_USER, JOB_USER)
-        user = os.stat(self.path("job"))
+        os.chown(self.path("job"), self.job_uid, self.job_gid)
         for folder, folders, files in os.walk(os.fsencode(self.path("job"))):
             for name in folders + files:
-                os.lchown(os.path.join(folder, name), user.st_uid, user.st_gid)
+                os.lchown(os.path.join(folder, name), self.job_uid, self.job_gid)
 
     # As whom the job's commands run.
     def job_user(self):

@@ -4,7 +4,9 @@ import { SSMClient } from "@aws-sdk/client-ssm";
 import { makeCredentials } from "../../src/local/credentials.ts";
 import { createEc2 } from "../../src/local/ec2.ts";
 import type { InstanceTypeData } from "../../src/local/ec2-instance-types.ts";
+import type { Sandbox, SandboxChoice } from "../../src/local/sandbox.ts";
 import { startServer } from "../../src/local/server.ts";
+import { DEFAULT_SETTINGS } from "../../src/local/settings.ts";
 import { createSsm } from "../../src/local/ssm.ts";
 import { createSsmThrottle } from "../../src/local/ssm-throttle.ts";
 import { createSts } from "../../src/local/sts.ts";
@@ -51,6 +53,7 @@ export type LocalEc2 = {
   readonly endpoint: string;
   readonly ec2: EC2Client;
   readonly ssm: SSMClient;
+  readonly sandbox: Sandbox;
   /** Bodies of the state-change events, as they came. */
   readonly events: readonly string[];
   stop(): Promise<void>;
@@ -65,6 +68,10 @@ export type LocalEc2Options = {
   /** False by default: tests launch faster than AWS lets anybody. */
   readonly throttling?: boolean;
   readonly now?: () => number;
+  /** None unless said: a test's script may then write where the test looks. */
+  readonly sandbox?: SandboxChoice;
+  readonly allowLoopback?: readonly number[];
+  readonly shares?: readonly string[];
 };
 
 export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2> {
@@ -88,10 +95,14 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
     },
     log: () => {},
     settings: {
+      ...DEFAULT_SETTINGS,
       bootMs: options.bootMs ?? 10,
       listingLagMs: options.listingLagMs ?? 0,
       throttling: options.throttling ?? false,
+      sandbox: options.sandbox ?? "none",
+      allowLoopback: [...(options.allowLoopback ?? [])],
     },
+    shares: options.shares ?? [],
     ...(options.now ? { now: options.now } : {}),
   }).catch(async (error) => {
     await server.stop();
@@ -108,6 +119,7 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
     endpoint,
     ec2,
     ssm: ssmClient,
+    sandbox: part.sandbox,
     events,
     stop: async () => {
       ec2.destroy();

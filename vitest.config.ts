@@ -27,6 +27,7 @@ export default defineConfig({
   plugins: process.env.MUTANT ? [plantMutant(process.env.MUTANT)] : [],
   test: {
     setupFiles: ["test/support/property-tests.ts"],
+    globalSetup: ["test/support/survivors.ts"],
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" },
     projects: [
       project("unit", 10_000),

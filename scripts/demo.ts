@@ -4,13 +4,14 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { listSurvivors } from "../src/local/survivors.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const errandPath = path.join(root, "dist/src/cli/main.js");
@@ -36,12 +37,15 @@ async function main(): Promise<number> {
   const data = await mkdtemp(path.join(tmpdir(), "errand-demo-"));
   const text = await serveText();
   // A group of its own: Ctrl-C reaches the demo alone, which then ends what it started, in order.
-  const daemon = start(["daemon", "--local", "--data", data, "--port", "0"], "daemon");
+  const { port } = text.address() as AddressInfo;
+  const words = ["daemon", "--local", "--data", data, "--port", "0"];
+  // A machine has a loopback of its own: the port of the text is let in.
+  const daemon = start([...words, "--allow-loopback", String(port)], "daemon");
   let code = 1;
   try {
     step("errand daemon --local");
     await untilReady(daemon);
-    code = await show(data, `http://127.0.0.1:${(text.address() as AddressInfo).port}/sonnets.txt`);
+    code = await show(data, `http://127.0.0.1:${port}/sonnets.txt`);
   } catch (error) {
     if (!stop.signal.aborted) say(`error: ${error instanceof Error ? error.message : error}`);
   } finally {
@@ -142,19 +146,9 @@ async function end(child: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-/** True when nothing that the demo started still runs: machines carry their directory in their environment. */
+/** True when no process of a machine still runs. */
 async function sayWhatIsLeft(data: string): Promise<boolean> {
-  if (process.platform !== "linux") return true;
-  const left: string[] = [];
-  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
-    if (Number(pid) === process.pid) continue;
-    const texts = await Promise.all(
-      ["environ", "cmdline"].map((name) =>
-        readFile(`/proc/${pid}/${name}`, "utf8").catch(() => ""),
-      ),
-    );
-    if (texts.some((each) => each.includes(data))) left.push(pid);
-  }
+  const left = await listSurvivors(data);
   say(left.length === 0 ? "\nno process is left behind" : `\nstill running: ${left.join(", ")}`);
   return left.length === 0;
 }

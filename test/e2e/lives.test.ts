@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
+import { listSurvivors } from "../../src/local/survivors.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { listMachineProcesses, startErrand } from "../support/errand.ts";
+import { startErrand } from "../support/errand.ts";
 
 const project = (python: Readonly<Record<string, string>>, extra = "") =>
   makeDirectory({
@@ -84,7 +85,7 @@ describe("a run that is cancelled", () => {
     const view = await errand.until("the run's end", isFinished);
 
     expect(view.state).toBe("cancelled");
-    expect(await listMachineProcesses(errand.data)).toEqual([]);
+    expect(await listSurvivors(errand.data)).toEqual([]);
   });
 });
 
@@ -106,10 +107,10 @@ describe("SIGTERM", () => {
     const errand = await startErrand();
     await errand.run("submit", await project({ slow: slow(120) }), "--detach");
     await errand.until("a running job", isRunning);
-    expect((await listMachineProcesses(errand.data)).length).toBeGreaterThan(0);
+    expect((await listSurvivors(errand.data)).length).toBeGreaterThan(0);
 
     expect(await errand.stop()).toBe(0);
-    expect(await listMachineProcesses(errand.data)).toEqual([]);
+    expect(await listSurvivors(errand.data)).toEqual([]);
   });
 });
 

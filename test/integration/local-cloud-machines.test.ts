@@ -37,6 +37,8 @@ const start = (): Promise<LocalCloud> =>
     instanceTypes: TEST_TYPES,
     environment: { PATH: process.env.PATH ?? "" },
     bootMs: 10,
+    // Its machines write where the test looks.
+    sandbox: "none",
     log: () => {},
   });
 

@@ -156,7 +156,7 @@ describe("powering off", () => {
       script(
         "shutdown -P +1",
         "shutdown -c",
-        'cat "$(dirname "$(command -v poweroff)")/../scheduled"',
+        'cat "$(dirname "$(command -v poweroff)")/../flags/scheduled"',
         'echo $? >"$out/done"',
       ),
     );
@@ -165,7 +165,7 @@ describe("powering off", () => {
   });
 
   it("is noticed by its marker, too, when the call to the cloud is lost", async () => {
-    const marker = '"$(dirname "$(command -v poweroff)")/../power-off"';
+    const marker = '"$(dirname "$(command -v poweroff)")/../flags/power-off"';
     const [id = ""] = await launch(cloud.ec2, script(`: >${marker}`, "sleep 300"));
     const instance = await waitForState(cloud.ec2, id, "terminated");
     expect(instance.StateReason?.Code).toBe("Client.InstanceInitiatedShutdown");

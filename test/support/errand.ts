@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { chown, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -64,11 +64,18 @@ export type ErrandOptions = {
   readonly data?: string;
   /** The configuration of the daemon and of the commands. */
   readonly config?: string;
+  /** More words for the daemon. */
+  readonly words?: readonly string[];
+  /** User and group that the daemon runs as, where the test may choose. */
+  readonly user?: number;
 };
 
 export async function startErrand(options: ErrandOptions = {}): Promise<Errand> {
+  const { words = [], user } = options;
   const data = options.data ?? (await mkdtemp(path.join(tmpdir(), "errand-e2e-")));
   const configured = options.config === undefined ? [] : ["--config", options.config];
+  if (user !== undefined) await chown(data, user, user);
+  const ports = [...served].join(",");
   let daemon: ChildProcess | undefined;
   let ready: Ready | undefined;
 
@@ -78,8 +85,14 @@ export async function startErrand(options: ErrandOptions = {}): Promise<Errand> 
       [
         ...[errandPath, "daemon", "--local", "--data", data, "--port", "0"],
         ...["--log-level", "warn", ...configured],
+        ...(ports === "" ? [] : ["--allow-loopback", ports]),
+        ...words,
       ],
-      { stdio: ["ignore", "pipe", "inherit"], env: { ...environment(), ...options.environment } },
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+        env: { ...environment(), ...options.environment },
+        ...(user === undefined ? {} : { uid: user, gid: user }),
+      },
     );
     ready = await untilReady(daemon);
   }
@@ -213,18 +226,10 @@ export async function waitFor<Value>(
   }
 }
 
-/** Ids of processes that belong to instances of a data directory: their environment names both. */
-export async function listMachineProcesses(data: string): Promise<number[]> {
-  const found: number[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const text = await readFile(`/proc/${name}/environ`, "utf8").catch(() => "");
-    if (text.includes("ERRAND_LOCAL_INSTANCE=") && text.includes(data)) found.push(Number(name));
-  }
-  return found;
-}
+/** Ports of loopback that jobs of an errand that is started later may reach. */
+const served = new Set<number>();
 
-/** Serves one text on loopback; any other path is a 404. Returns its base URL. */
+/** Serves one text on loopback, for jobs of what is started later; any other path is a 404. Returns its base URL. */
 export async function serveText(name: string, body: string): Promise<string> {
   const server = createServer((request, response) => {
     response.writeHead(request.url === `/${name}` ? 200 : 404);
@@ -236,7 +241,9 @@ export async function serveText(name: string, body: string): Promise<string> {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  served.add(port);
+  return `http://127.0.0.1:${port}`;
 }
 
 export const examplePath = (name: string): string => path.join(root, "examples", name);

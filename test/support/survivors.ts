@@ -13,7 +13,7 @@ export default function setUp(): (() => Promise<void>) | undefined {
   if (process.env.ERRAND_TEST_TMP) return undefined;
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "errand-tests-")));
   // Tests run programs as another user, too.
-  chmodSync(folder, 0o711);
+  chmodSync(folder, 0o1777);
   process.env.ERRAND_TEST_TMP = process.env.TMPDIR = folder;
   return async () => {
     const left = await listSurvivors(folder);

@@ -48,6 +48,8 @@ def run(path, *words):
     with open(path) as file:
         config = json.load(file)
     config["inside"]["command"] += words
+    if words:
+        config["bwrap"] = without_links(config["bwrap"], config["root"])
     # The machine's processes are told to end one by one. This one goes when they have gone.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,6 +78,17 @@ def run(path, *words):
         if ours.recv(16) == b"up":
             say_up()
     sys.exit(code_of(os.waitpid(child, 0)[1]))
+
+
+# bubblewrap does not make a link a second time, and the disk has those of the first boot.
+def without_links(words, root):
+    kept = []
+    while words:
+        size = 3 if words[0] == "--symlink" else 1
+        if size == 1 or not os.path.lexists(root + words[2]):
+            kept += words[:size]
+        words = words[size:]
+    return kept
 
 
 # Whoever started us waits for this on descriptor 3, and takes anything else for a failure.

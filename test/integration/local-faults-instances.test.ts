@@ -36,6 +36,8 @@ beforeEach(async () => {
   world = await startTestCloud({
     instanceTypes: TEST_TYPES,
     bootMs: 10,
+    // Its machines write where the test looks.
+    sandbox: "none",
     environment: { PATH: process.env.PATH ?? "" },
   });
   const { endpoint, region, accessKeyId, secretAccessKey } = world.cloud;

@@ -90,7 +90,7 @@ for (const { sandbox, user } of cases) {
       expect(found).toEqual({
         user: 0,
         data: false,
-        home: ["mine", "user-data"],
+        home: ["mine", "per-boot", "user-data"],
         homes: [],
         tmp: ["mine"],
         shadow: false,
@@ -200,6 +200,38 @@ for (const { sandbox, user } of cases) {
       expect(JSON.parse(await waitForFile(out("kept.after")))).toBe(200);
       await waitForState(host.ec2, id, "terminated");
       expect(await host.listSurvivors()).toEqual([]);
+    });
+
+    it("boots again from its disk, without its user-data", async () => {
+      const [id = ""] = await start(
+        "again",
+        'cat >"$ERRAND_LOCAL_PER_BOOT/unit" <<END',
+        "#!/bin/sh",
+        'echo \\$(cat /root/kept) \\$(ls -d /usr) >"$out.boot"',
+        "poweroff",
+        "END",
+        'chmod +x "$ERRAND_LOCAL_PER_BOOT/unit"',
+        "echo kept >/root/kept",
+        "setsid sleep 300 &",
+        "reboot",
+      );
+      const instance = await waitForState(host.ec2, id, "terminated");
+      expect(instance.StateReason?.Code).toBe("Client.InstanceInitiatedShutdown");
+      expect(await waitForFile(out("again.boot"))).toBe("kept /usr");
+    });
+
+    it("whose disk was tampered with does not lead the next boot out of it", async () => {
+      const [id = ""] = await start(
+        "tampered",
+        `rm -rf /srv && ln -s '${shell(host.out)}' /srv && mv /etc /etc-gone && ln -s '${shell(host.out)}/etc' /etc`,
+        'echo tampered >"$out"',
+        "reboot",
+      );
+      await waitForFile(out("tampered"));
+      await vi.waitFor(async () => expect(await host.listSurvivors()).toEqual([]), WAIT);
+      await host.ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
+      await waitForState(host.ec2, id, "terminated");
+      expect(existsSync(out("etc"))).toBe(false);
     });
 
     it("that loses its power with its relay is gone at once", async () => {

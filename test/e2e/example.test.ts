@@ -2,9 +2,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import type { JobArtifacts } from "../../src/cli/manifests.ts";
-import { listSurvivors } from "../../src/local/survivors.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { examplePath, serveText, startErrand } from "../support/errand.ts";
+import { examplePath, listMachineProcesses, serveText, startErrand } from "../support/errand.ts";
 
 it("the example runs to its end, and what it made comes back", async () => {
   const sonnets = await readFile(examplePath("text/sonnets.txt"), "utf8");
@@ -60,5 +59,5 @@ it("the example runs to its end, and what it made comes back", async () => {
   expect(JSON.parse((await errand.run("instances", "--json")).stdout)).toEqual([]);
 
   expect(await errand.stop()).toBe(0);
-  expect(await listSurvivors(errand.data)).toEqual([]);
+  expect(await listMachineProcesses(errand.data)).toEqual([]);
 });

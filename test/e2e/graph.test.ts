@@ -7,7 +7,7 @@ import { expect, it, onTestFinished } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
 import { makeDirectory } from "../support/directory.ts";
 import { packDirectory, putObject, untilFinished } from "../support/drop.ts";
-import { type Errand, startErrand } from "../support/errand.ts";
+import { type Errand, letIn, startErrand } from "../support/errand.ts";
 
 /** Says which files it starts with, then writes `path=text` for each of its arguments; `wait=URL` waits for an answer. */
 const JOB = `
@@ -159,13 +159,15 @@ it("what is asked for is run: a dependency alone, several at once, those that ru
 });
 
 it("a tag is resolved when its run is submitted, brings artifacts without running their workflow, and a missing one names those there are", async () => {
-  const errand = await startErrand();
   let isOpen = false;
   const gate = createServer((_, response) => response.writeHead(isOpen ? 200 : 503).end());
   onTestFinished(() => void gate.close());
   gate.listen(0, "127.0.0.1");
   await once(gate, "listening");
-  const url = `http://127.0.0.1:${(gate.address() as AddressInfo).port}/`;
+  const { port } = gate.address() as AddressInfo;
+  letIn(port);
+  const url = `http://127.0.0.1:${port}/`;
+  const errand = await startErrand();
   const directory = await project(
     {
       prepare: { script: "job.py data/x=${{ text }}", rest: "artifacts: [data]" },

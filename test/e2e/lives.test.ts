@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
-import { listSurvivors } from "../../src/local/survivors.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { startErrand } from "../support/errand.ts";
+import { listMachineProcesses, startErrand } from "../support/errand.ts";
 
 const project = (python: Readonly<Record<string, string>>, extra = "") =>
   makeDirectory({
@@ -85,7 +84,7 @@ describe("a run that is cancelled", () => {
     const view = await errand.until("the run's end", isFinished);
 
     expect(view.state).toBe("cancelled");
-    expect(await listSurvivors(errand.data)).toEqual([]);
+    expect(await listMachineProcesses(errand.data)).toEqual([]);
   });
 });
 
@@ -107,10 +106,10 @@ describe("SIGTERM", () => {
     const errand = await startErrand();
     await errand.run("submit", await project({ slow: slow(120) }), "--detach");
     await errand.until("a running job", isRunning);
-    expect((await listSurvivors(errand.data)).length).toBeGreaterThan(0);
+    expect((await listMachineProcesses(errand.data)).length).toBeGreaterThan(0);
 
     expect(await errand.stop()).toBe(0);
-    expect(await listSurvivors(errand.data)).toEqual([]);
+    expect(await listMachineProcesses(errand.data)).toEqual([]);
   });
 });
 

@@ -13,6 +13,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
+import { listSurvivors } from "../../src/local/survivors.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const errandPath = path.join(root, "dist/src/cli/main.js");
@@ -226,8 +227,14 @@ export async function waitFor<Value>(
   }
 }
 
-/** Ports of loopback that jobs of an errand that is started later may reach. */
+/** Ids of processes that belong to machines of a data directory. */
+export const listMachineProcesses = (data: string): Promise<readonly number[]> =>
+  listSurvivors(data);
+
 const served = new Set<number>();
+
+/** Jobs of an errand that is started later may reach that port of loopback. */
+export const letIn = (port: number): void => void served.add(port);
 
 /** Serves one text on loopback, for jobs of what is started later; any other path is a 404. Returns its base URL. */
 export async function serveText(name: string, body: string): Promise<string> {
@@ -242,7 +249,7 @@ export async function serveText(name: string, body: string): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  served.add(port);
+  letIn(port);
   return `http://127.0.0.1:${port}`;
 }
 

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { makeDirectory } from "../support/directory.ts";
-import { runErrand, startErrand } from "../support/errand.ts";
+import { letIn, runErrand, startErrand } from "../support/errand.ts";
 
 const BODY = "a file worth having\n".repeat(50_000);
 const SHA256 = createHash("sha256").update(BODY).digest("hex");
@@ -56,15 +56,17 @@ async function serve(): Promise<string> {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  letIn(port);
+  return `http://127.0.0.1:${port}`;
 }
 
 const job = (name: string, url: string, output: string, rest = "") =>
   `  - name: ${name}\n    provider: curl\n    url: ${JSON.stringify(url)}\n    output: ${JSON.stringify(output)}\n    artifacts: [raw]\n${rest}`;
 
 it("follows redirects, tries again, resumes, checks the sum, and leaves no part of a file that is not whole", async () => {
-  const errand = await startErrand();
   const url = await serve();
+  const errand = await startErrand();
   const directory = await makeDirectory({
     ".dstack/workflows.yaml": `workflows:\n${[
       job("moved", `${url}/moved`, "raw/deep/er/x", `    sha256: ${SHA256.toUpperCase()}\n`),

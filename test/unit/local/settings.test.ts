@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { readSettings } from "../../../src/local/settings.ts";
+import { DEFAULT_SETTINGS, readSettings } from "../../../src/local/settings.ts";
 
 let directory: string;
 
@@ -17,6 +17,7 @@ const write = (text: string) => writeFile(join(directory, "settings.yaml"), text
 it("what is given goes before the file, the file before the defaults", async () => {
   await write("bootMs: 20000\nlistingLagMs: 2000\n");
   expect(await readSettings(directory, { bootMs: 5, throttling: undefined })).toEqual({
+    ...DEFAULT_SETTINGS,
     bootMs: 5,
     listingLagMs: 2_000,
     throttling: true,

@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a cancel that kills the upload",
     file: "src/core/step.ts",
-    find: `  if (attempt.stop) return [{ type: "stop", token, index, reason: attempt.stop.reason }];`,
+    find: `  if (attempt.stop) return [{ type: "stop", token, index, reason: reasonFor(attempt.stop) }];`,
     replace: `  if (attempt.stop) return [{ type: "terminate", instanceId: attempt.answer.instanceId }];`,
   },
   {

@@ -29,6 +29,9 @@ unset FC_SEED
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
 
+# The runner with what is large: 5 GiB, 10,000 files, a log of 2 GB, a minute without network.
+python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
+
 node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" "$results/torture.json" \
-  "$results/quoting.json" "$results/tools.json" || status=1
+  "$results/quoting.json" "$results/heavy.txt" "$results/tools.json" || status=1
 exit "$status"

@@ -49,7 +49,7 @@ export async function downloadArtifacts(
   }
   // Modes last and from the depth up: a folder that may not be written to is filled first.
   for (const entry of directories.toReversed()) {
-    await chmod(path.join(root, entry.path), entry.mode & 0o777);
+    await chmod(onDisk(path.join(root, entry.path)), entry.mode & 0o777);
   }
   return { files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0), leftOut };
 }
@@ -81,10 +81,10 @@ async function makeFolder(root: string, below: string): Promise<void> {
   let place = root;
   for (const part of below === "." ? [] : below.split("/")) {
     place = path.join(place, part);
-    await mkdir(place).catch((error: NodeJS.ErrnoException) => {
+    await mkdir(onDisk(place)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EEXIST") throw error;
     });
-    const status = await lstat(place);
+    const status = await lstat(onDisk(place));
     if (!status.isDirectory()) {
       throw new UserError(
         `${place} is there already and is no folder`,
@@ -103,7 +103,7 @@ async function writeFile(
   // Beside its place and then renamed: what has the name is whole, and a link of that name is replaced, not followed.
   const partial = path.join(path.dirname(place), `.errand-${randomUUID()}`);
   try {
-    const file = await open(partial, "wx", 0o600);
+    const file = await open(onDisk(partial), "wx", 0o600);
     const hash = createHash("sha256");
     let bytes = 0;
     try {
@@ -122,9 +122,9 @@ async function writeFile(
         "Run the job again.",
       );
     }
-    await rename(partial, place);
+    await rename(onDisk(partial), onDisk(place));
   } finally {
-    await rm(partial, { force: true });
+    await rm(onDisk(partial), { force: true });
   }
 }
 
@@ -136,13 +136,24 @@ async function makeLink(root: string, entry: EntryOf<"link">): Promise<boolean> 
   const isInside = end === root || end.startsWith(root + path.sep);
   if (path.isAbsolute(target) || target.includes("\0") || !isInside) return false;
   await refuseFolder(place);
-  await rm(place, { force: true });
-  await symlink(target, place);
+  await rm(onDisk(place), { force: true });
+  await symlink(onDisk(target), onDisk(place));
   return true;
 }
 
 async function refuseFolder(place: string): Promise<void> {
-  const status = await lstat(place).catch(() => undefined);
+  const status = await lstat(onDisk(place)).catch(() => undefined);
   if (!status?.isDirectory()) return;
   throw new UserError(`${place} is there already as a folder`, "Download into an empty folder.");
+}
+
+/** A name as the file system has it: U+DC80 to U+DCFF, alone, are what manifests write for the bytes 80 to FF where they are no UTF-8. */
+function onDisk(name: string): string | Buffer {
+  const parts = name.split(/([\u{dc80}-\u{dcff}])/u);
+  if (parts.length === 1) return name;
+  return Buffer.concat(
+    parts.map((part, index) =>
+      index % 2 === 1 ? Buffer.from([part.charCodeAt(0) - 0xdc00]) : Buffer.from(part),
+    ),
+  );
 }

@@ -32,8 +32,8 @@ from boot import BLOCK_BYTES, S3Error, insist, sha256_hex
 FORMAT = 1
 # Of the log: a chunk as it is shipped, what may wait to be shipped before the job has to wait, and the longest line.
 CHUNK_BYTES = 4 << 20
-LOG_BYTES = 32 << 20
-LINE_BYTES = 16 << 20
+LOG_BYTES = 16 << 20
+LINE_BYTES = 8 << 20
 # Of the copy that is there to be watched, and what it leaves free of the disk.
 LIVE_BYTES = 256 << 20
 LIVE_FREE_BYTES = 256 << 20
@@ -146,7 +146,8 @@ class Log(Tail):
             if not end and self.whole:
                 # One line longer than a chunk is shipped alone.
                 end = self.buffer.find(b"\n", CHUNK_BYTES) + 1
-            return bytes(self.buffer[: end or (len(self.buffer) if final else 0)])
+            with memoryview(self.buffer) as view:
+                return bytes(view[: end or (len(view) if final else 0)])
 
     # Uploads all that is there; without `final`, whole lines only.
     def ship(self, s3, prefix, until, final=False):

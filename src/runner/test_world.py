@@ -98,7 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(401)
         world = self.server.world
         expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + world.clock_ahead + 3600))
-        credentials = {"AccessKeyId": world.identity, "SecretAccessKey": "secret", "Token": "session", "Expiration": expires}
+        credentials = {"AccessKeyId": world.identity, "SecretAccessKey": world.secret, "Token": world.session, "Expiration": expires}
         leaves = {
             "/latest/meta-data/ami-launch-index": "0",
             "/latest/meta-data/instance-id": "i-1",
@@ -186,13 +186,14 @@ class World:
         # What S3 answers, and how: not at all; by another clock; only to these credentials; keys whose answers wait for an event.
         self.is_down = False
         self.clock_ahead = 0
-        self.identity = "AKID"
+        self.identity, self.secret, self.session = "AKID", "secret", "session"
         self.holds = {}
         self.folder = tempfile.mkdtemp(prefix="errand-test-")
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.world = self
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.bucket, self.s3_endpoint = BUCKET, self.endpoint
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def fault(self, method, key):
@@ -212,8 +213,8 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def s3(self):
-        credentials = ("AKID", "secret", "session", time.time() + 3600)
-        return boot.S3(BUCKET, "us-east-1", self.endpoint, lambda: credentials)
+        credentials = (self.identity, self.secret, self.session, time.time() + 3600)
+        return boot.S3(self.bucket, "us-east-1", self.s3_endpoint, lambda: credentials)
 
     # Everything that descends from this world's machine, by an entry of its environment.
     def processes(self):
@@ -323,7 +324,7 @@ class World:
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.cap = subprocess.Popen(["sleep", "900"], env=environment, start_new_session=True, **quiet)
         code = f"import sys; sys.path.insert(0, {base!r}); import boot\n{patch}\nboot.main(*sys.argv[1:])"
-        words = [base, "local", str(self.cap.pid), BUCKET, "us-east-1", self.endpoint, TOKEN, sha256]
+        words = [base, "local", str(self.cap.pid), self.bucket, "us-east-1", self.s3_endpoint, TOKEN, sha256]
         with open(os.path.join(self.folder, "console"), "wb") as console:
             return subprocess.Popen(
                 [python, "-c", code, *words], env=environment, stdin=subprocess.DEVNULL, stdout=console, stderr=console, **more

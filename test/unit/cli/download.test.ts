@@ -81,6 +81,32 @@ describe("artifacts that are downloaded", () => {
     ]);
   });
 
+  it.skipIf(process.platform === "darwin")(
+    "have names of any bytes, as links and folders have",
+    async () => {
+      const root = await makeDirectory();
+      await download(
+        root,
+        [
+          folder("out"),
+          folder("out/\udcff"),
+          file("out/\udcff/a\udc80b\u{1f600}", "odd", { key: "out/%FF/a%80b" }),
+          link("out/link", "\udcff"),
+        ],
+        { "out/%FF/a%80b": "odd" },
+      );
+      const below = (...parts: readonly (string | Buffer)[]) =>
+        Buffer.concat(parts.map((part) => Buffer.from(part)));
+      const inside = below(root, "/out/", Buffer.from([0xff]));
+      const name = below("a", Buffer.from([0x80]), "b\u{1f600}");
+      expect(await readdir(inside, { encoding: "buffer" })).toEqual([name]);
+      expect(await readFile(below(inside, "/", name), "utf8")).toBe("odd");
+      expect(await readlink(path.join(root, "out/link"), { encoding: "buffer" })).toEqual(
+        Buffer.from([0xff]),
+      );
+    },
+  );
+
   it("fill a folder that may not be written to", async () => {
     const into = await makeDirectory();
     await download(into, [folder("out", 0o555), file("out/a", "a")], { "out/a": "a" });

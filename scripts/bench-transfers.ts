@@ -1,0 +1,136 @@
+/**
+ * `npm run bench:transfers`: what the runner needs to move 1 GiB in one file and 10,000 files of 10 KiB, up and down, on the
+ * local cloud, and beside it in the same run the aws command, and s5cmd where it is on PATH. ROUNDS sets how often, 3 by
+ * default; the median counts. Needs 15 GiB of disk.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const ROUNDS = Number(process.env.ROUNDS ?? 3);
+const SETS = { big: "1 GiB in one file", many: "10,000 files of 10 KiB" } as const;
+type SetName = keyof typeof SETS;
+
+type Copy = { readonly way: "up" | "down"; readonly set: SetName; readonly round: number };
+type Tool = { readonly name: string; readonly copy: (what: Copy) => void };
+
+async function main(): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "errand-bench-"));
+  const cloud = spawn(
+    process.execPath,
+    ["dist/src/cli/main.js", "local", "--no-daemon", "--data", join(directory, "data"), "--port=0"],
+    { stdio: ["ignore", "pipe", "ignore"] },
+  );
+  try {
+    const environment = await readEnvironment(cloud, join(directory, "data"));
+    writeSets(directory);
+    const tools = findTools(directory, environment);
+    for (const set of ["big", "many"] as const) {
+      for (const way of ["up", "down"] as const) compare(tools, way, set);
+    }
+  } finally {
+    cloud.kill("SIGTERM");
+    await new Promise((resolve) => cloud.once("exit", resolve));
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function readEnvironment(cloud: ChildProcess, data: string): Promise<NodeJS.ProcessEnv> {
+  if (!cloud.stdout) throw new Error("the local cloud has no output");
+  for await (const line of createInterface({ input: cloud.stdout })) {
+    if (!line.startsWith("ready ")) continue;
+    const ready = JSON.parse(line.slice("ready ".length)) as { endpoint: string; bucket: string };
+    const keys = JSON.parse(readFileSync(join(data, "local.json"), "utf8")) as {
+      readonly accessKeyId: string;
+      readonly secretAccessKey: string;
+    };
+    return {
+      ...process.env,
+      AWS_ENDPOINT_URL: ready.endpoint,
+      ERRAND_BUCKET: ready.bucket,
+      AWS_REGION: "us-east-1",
+      AWS_DEFAULT_REGION: "us-east-1",
+      AWS_ACCESS_KEY_ID: keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+    };
+  }
+  throw new Error("the local cloud ended before it was ready");
+}
+
+function writeSets(directory: string): void {
+  for (const set of ["big", "many"]) mkdirSync(join(directory, "files", set), { recursive: true });
+  const big = join(directory, "files/big/file");
+  for (let count = 0; count < 64; count += 1) appendFileSync(big, randomBytes(16 << 20));
+  for (let count = 0; count < 10_000; count += 1) {
+    writeFileSync(join(directory, "files/many", String(count)), randomBytes(10_240));
+  }
+}
+
+function findTools(directory: string, env: NodeJS.ProcessEnv): Tool[] {
+  const [files, into] = [join(directory, "files"), join(directory, "into")];
+  const run = (program: string, words: readonly string[]): string =>
+    execFileSync(program, words, { env, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const runner: Tool = {
+    name: "runner",
+    copy: ({ way, set, round }) => {
+      const words = [way, way === "up" ? files : join(into, `runner-${round}`), set];
+      const used = JSON.parse(run("python3", ["src/runner/bench_transfers.py", ...words]));
+      console.log(
+        `  the runner used ${used.cpuSeconds.toFixed(1)} s of CPU and ${used.memoryMib} MiB`,
+      );
+    },
+  };
+  const tool = (name: string, program: string, words: readonly string[]): Tool => ({
+    name,
+    copy: ({ way, set, round }) => {
+      // Another place each time, so that there is nothing that need not be copied.
+      const there = `s3://${env.ERRAND_BUCKET}/bench-${name}/${round}/${set}/`;
+      const [from, to] =
+        way === "up" ? [join(files, set), there] : [there, join(into, `${name}-${round}`, set)];
+      const source = name === "s5cmd" && way === "down" ? `${from}*` : from;
+      run(program, [...words, source, `${to.replace(/\/$/, "")}/`]);
+    },
+  });
+  const tools = [runner];
+  try {
+    const folder = run("bash", ["scripts/tools.sh", "aws"]).trim();
+    tools.push(tool("aws", join(folder, "aws"), ["s3", "sync", "--only-show-errors"]));
+  } catch {
+    console.log("without the aws command: scripts/tools.sh could not install it");
+  }
+  try {
+    run("s5cmd", ["version"]);
+    tools.push(tool("s5cmd", "s5cmd", ["cp"]));
+  } catch {
+    console.log("without s5cmd: it is not on PATH");
+  }
+  return tools;
+}
+
+function compare(tools: readonly Tool[], way: "up" | "down", set: SetName): void {
+  const seconds = new Map(tools.map(({ name }) => [name, [] as number[]]));
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const tool of tools) {
+      const begin = performance.now();
+      tool.copy({ way, set, round });
+      seconds.get(tool.name)?.push((performance.now() - begin) / 1000);
+    }
+  }
+  const medians = [...seconds].map(([name, all]) => {
+    const median = all.toSorted((one, other) => one - other)[Math.floor(all.length / 2)] ?? NaN;
+    return `${name} ${median.toFixed(1)} s`;
+  });
+  console.log(`${SETS[set]}, ${way}: ${medians.join(", ")} (median of ${ROUNDS})`);
+}
+
+await main();

@@ -7,9 +7,8 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { Readable } from "node:stream";
 import { promisify } from "node:util";
-import { createGunzip } from "node:zlib";
+import { gunzip } from "node:zlib";
 import { extract } from "tar-stream";
 import { fromBufferPromise } from "yauzl";
 import type { UvPin } from "../core/uv.ts";
@@ -133,7 +132,9 @@ async function fromZip(bytes: Buffer): Promise<Buffer> {
 }
 
 async function fromTar(bytes: Buffer): Promise<Buffer> {
-  const entries = Readable.from([bytes]).pipe(createGunzip()).pipe(extract());
+  // Unpacked as a whole, so that an archive that is cut off is an error and not a stream without an end.
+  const entries = extract();
+  entries.end(await promisify(gunzip)(bytes, { maxOutputLength: BYTES_MAX }));
   for await (const entry of entries) {
     if (entry.header.type === "file" && /(^|\/)uv$/.test(entry.header.name)) {
       return await readAll(entry as AsyncIterable<Uint8Array>);

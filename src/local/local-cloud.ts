@@ -183,7 +183,8 @@ async function makeEnvironment(
   directory: DataDirectory,
 ): Promise<HostEnvironment> {
   const cache = join(directory.path, "cache");
-  await mkdir(cache, { recursive: true, mode: 0o700 });
+  // The directory around it is the owner's alone; a machine sees this one, and its job may be another user.
+  await mkdir(cache, { recursive: true, mode: 0o755 });
   return { ...environment, ERRAND_CACHE: cache };
 }
 

@@ -1209,22 +1209,32 @@ class Tools:
     def __init__(self, attempt):
         self.attempt = attempt
         self.target = machine_target()
-        shared = os.environ.get("ERRAND_CACHE")
-        self.folder = shared or attempt.host.path("tools")
-        self.is_shared = bool(shared)
+        shared = os.environ.get("ERRAND_CACHE") or ""
+        # A machine that does not see the folder does without it.
+        self.is_shared = os.path.isdir(shared)
+        self.folder = shared if self.is_shared else attempt.host.path("tools")
         self.uv = ""
         self.tried = set()
         # Why there is no uv, in the words of the last way that was tried.
         self.why = "there is no uv on PATH"
         passed = attempt.environment
         self.environment = {**UV_DEFAULTS, "UV_PYTHON_INSTALL_DIR": attempt.host.path("job/python")}
-        if shared:
+        if self.is_shared:
             # Copies, not hard links: what a job changes in its environment would change the cache under all others.
             caches = {"UV_CACHE_DIR": "uv", "UV_PYTHON_INSTALL_DIR": "python"}
-            self.environment.update({name: os.path.join(shared, folder) for name, folder in caches.items()})
+            self.environment.update({name: self.make_cache(folder) for name, folder in caches.items()})
             self.environment["UV_LINK_MODE"] = "copy"
         self.environment.update({theirs: passed[ours] for ours, theirs in PIP_SETTINGS.items() if ours in passed})
         self.environment = {name: value for name, value in self.environment.items() if name not in passed}
+
+    # uv writes to it, and uv is run by the job's user.
+    def make_cache(self, name):
+        path = os.path.join(self.folder, name)
+        os.makedirs(path, exist_ok=True)
+        uid = self.attempt.host.job_uid
+        if uid is not None and os.stat(path).st_uid != uid:
+            os.chown(path, uid, -1)
+        return path
 
     def run(self, words, environment=None):
         return self.attempt.set_up([self.find_uv(False), *words], True, {**self.environment, **(environment or {})})

@@ -4,6 +4,8 @@ import type { S3Client } from "@aws-sdk/client-s3";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { SSMClient } from "@aws-sdk/client-ssm";
 import { type ClientOptions, commonOptions, createS3Client } from "./s3-client.ts";
+import { createGenerateDataKey } from "./session/data-key.ts";
+import type { GenerateDataKey } from "./session/encryption.ts";
 
 export type Clients = {
   readonly ec2: EC2Client;
@@ -12,6 +14,7 @@ export type Clients = {
   readonly s3: S3Client;
   readonly sqs: SQSClient;
   readonly ssm: SSMClient;
+  readonly generateDataKey: GenerateDataKey;
   /** Closes kept connections. */
   readonly close: () => void;
 };
@@ -28,6 +31,7 @@ export function createClients(options: ClientOptions): Clients {
   };
   return {
     ...clients,
+    generateDataKey: createGenerateDataKey(options),
     close: () => {
       for (const client of Object.values(clients)) client.destroy();
     },

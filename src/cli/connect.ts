@@ -4,8 +4,10 @@ import { type ClientOptions, createS3Client } from "../aws/s3-client.ts";
 import { createStore } from "../aws/store.ts";
 import { type Config, type ConfigFlags, loadConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
-import type { Store } from "../ports.ts";
+import type { Logs, Store } from "../ports.ts";
 import { type LocalNote, needLocalCloud } from "./local-note.ts";
+import { createStreamLogs } from "./stream-logs.ts";
+import { findStream, type StreamPlace } from "./stream-note.ts";
 
 export type ConnectOptions = {
   readonly local?: boolean;
@@ -24,6 +26,10 @@ export type Connection = {
   /** All clients. Loading that of EC2 takes half a second, which commands that read the bucket are spared. */
   readonly clients: () => Promise<Clients>;
   readonly config: Config;
+  /** Of a daemon that is near, as its own notes tell. */
+  readonly logs: Logs;
+  /** Where a daemon on this bucket leaves its note. */
+  readonly streamPlace: StreamPlace;
   /** Hints name `--local`. */
   readonly isLocal: boolean;
   /** How often what changes is looked at: on loopback it costs nothing. */
@@ -47,7 +53,8 @@ async function connectAws(options: ConnectOptions): Promise<Connection> {
     throw new UserError(error.message, "For the local cloud add --local.", { cause: error.cause });
   });
   const where = { region: config.region, endpoint: config.endpoint };
-  return { ...open(config, where), config, isLocal: false, pollMs: 1_000 };
+  const place = { bucket: config.bucket, directory: undefined };
+  return { ...open(config, where), ...near(place), config, isLocal: false, pollMs: 1_000 };
 }
 
 function open(config: Config, where: ClientOptions): Pick<Connection, "store" | "clients"> {
@@ -56,6 +63,11 @@ function open(config: Config, where: ClientOptions): Pick<Connection, "store" | 
     clients: async () => (await import("../aws/clients.ts")).createClients(where),
   };
 }
+
+const near = (streamPlace: StreamPlace): Pick<Connection, "logs" | "streamPlace"> => ({
+  logs: createStreamLogs(() => findStream(streamPlace)),
+  streamPlace,
+});
 
 /** How often a local runner writes: what a person waits for should come at once. */
 const LOCAL_EVERY: Config["every"] = {
@@ -79,7 +91,8 @@ export async function connectLocal(options: ConnectOptions, note: LocalNote): Pr
   const config = { ...loaded, subnets: [], securityGroupIds: [], images: {}, every: LOCAL_EVERY };
   const { accessKeyId, secretAccessKey } = note;
   const where = { region, endpoint, credentials: { accessKeyId, secretAccessKey } };
-  return { ...open(config, where), config, isLocal: true, pollMs: 200 };
+  const place = { bucket, directory: options.data };
+  return { ...open(config, where), ...near(place), config, isLocal: true, pollMs: 200 };
 }
 
 const logFlags = ({ logLevel, logFormat }: ConnectOptions): ConfigFlags => ({

@@ -8,11 +8,14 @@ import { hostname } from "node:os";
 import type { Clients } from "../aws/clients.ts";
 import { createCloud } from "../aws/cloud.ts";
 import { createEvents } from "../aws/events.ts";
+import { createLogs } from "../aws/session/logs.ts";
 import { bootstrapScript } from "../aws/user-data.ts";
 import { readHostEnvironment } from "../config.ts";
 import { key } from "../core/layout.ts";
 import { runDaemon } from "../daemon/daemon.ts";
+import { createFollowers } from "../daemon/followers.ts";
 import { ensureInstallation } from "../daemon/installation.ts";
+import { startLogStream } from "../daemon/log-stream.ts";
 import { CloudError, UserError } from "../errors.ts";
 import { startLocalCloud } from "../local/local-cloud.ts";
 import { pickSettings, type Settings } from "../local/settings.ts";
@@ -24,6 +27,7 @@ import { findLocalCloud, isRunning, needLocalCloud } from "./local-note.ts";
 import { readLocalTypes } from "./local-types.ts";
 import type { Output } from "./output.ts";
 import { loadProviders } from "./provider-modules.ts";
+import { removeStreamNote, writeStreamNote } from "./stream-note.ts";
 import { systemClock } from "./system-clock.ts";
 
 export type DaemonCommandOptions = ConnectOptions & {
@@ -125,11 +129,35 @@ async function work(output: Output, connection: Connection, signal: AbortSignal)
     ...(isLocal ? LOCAL_PACE : AWS_PACE),
     onReady: () => tellReady(output, connection),
   };
+  const stream = await openStream(connection, clients, log);
   try {
     await runDaemon(options, signal);
   } finally {
+    await stream.close();
     clients.close();
   }
+}
+
+/** Live logs for commands near by, which find them by a note. */
+async function openStream(
+  { streamPlace }: Connection,
+  { ssm, generateDataKey }: Clients,
+  log: Log,
+): Promise<{ readonly close: () => Promise<void> }> {
+  const clock = systemClock;
+  const followers = createFollowers({
+    logs: createLogs({ ssm, generateDataKey, clock }),
+    clock,
+    log,
+  });
+  const { url, token, stop } = await startLogStream(followers);
+  await writeStreamNote(streamPlace, { bucket: streamPlace.bucket, url, token, pid: process.pid });
+  return {
+    close: async () => {
+      await removeStreamNote(streamPlace, process.pid);
+      await Promise.all([stop(), followers.stop()]);
+    },
+  };
 }
 
 function wire({

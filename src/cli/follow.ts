@@ -1,11 +1,11 @@
 /**
  * Watches a run until it is finished: its view whenever that changes, and every line of every log,
- * once and in order. It reads the bucket alone.
+ * once and in order. It reads the bucket; where a daemon is near, lines come from it as they are written.
  */
 import type { AttemptView, RunView } from "../core/view.ts";
 import { type CloudError, describeError, isCloudError, UserError } from "../errors.ts";
-import type { Clock, Store } from "../ports.ts";
-import { readLog } from "./log-reader.ts";
+import type { Clock, Logs, Store } from "../ports.ts";
+import { createLogTail, type LogTail } from "./log-tail.ts";
 import { findView } from "./read-runs.ts";
 
 export type Watcher = {
@@ -22,6 +22,8 @@ export type Watcher = {
 export type FollowOptions = {
   readonly store: Store;
   readonly clock: Clock;
+  /** Of a daemon that is near. */
+  readonly logs?: Logs;
   readonly run: string;
   /** Logs of this job alone. */
   readonly job?: string;
@@ -29,7 +31,7 @@ export type FollowOptions = {
 };
 
 /** One attempt's log; nothing more will come once it is drained. */
-type Tail = { readonly read: ReturnType<typeof readLog>; isDrained: boolean };
+type Tail = LogTail & { isDrained: boolean };
 
 /** Returns the last view; undefined when the signal aborted before there was one. */
 export async function followRun(
@@ -37,8 +39,20 @@ export async function followRun(
   watcher: Watcher,
   signal: AbortSignal,
 ): Promise<RunView | undefined> {
-  const { store, clock, run, pollMs } = options;
   const tails = new Map<string, Tail>();
+  try {
+    return await watchRun({ ...options, tails }, watcher, signal);
+  } finally {
+    await Promise.all([...tails.values()].map((tail) => tail.leave()));
+  }
+}
+
+async function watchRun(
+  options: FollowOptions & { readonly tails: Map<string, Tail> },
+  watcher: Watcher,
+  signal: AbortSignal,
+): Promise<RunView | undefined> {
+  const { store, clock, run, pollMs, tails } = options;
   const beganAt = clock.now();
   let shown = "";
   let view: RunView | undefined;
@@ -76,23 +90,27 @@ const notFollowed = (run: string, cause: CloudError): UserError =>
   );
 
 async function readTails(
-  { store, run, job: only }: FollowOptions,
+  { store, clock, logs, run, job: only }: FollowOptions,
   { view, tails }: { view: RunView; tails: Map<string, Tail> },
   watcher: Watcher,
 ): Promise<void> {
   for (const { job, attempt } of attemptsWithLog(view, only)) {
     const name = `${job}/${attempt.number}`;
-    const tail = tails.get(name) ?? {
-      read: readLog(store, { run, job, number: attempt.number }),
+    const tail: Tail = tails.get(name) ?? {
+      ...createLogTail({
+        ...{ store, clock, logs },
+        attempt: { run, job, number: attempt.number },
+        onLines: (lines) => watcher.onLines(job, lines),
+      }),
       isDrained: false,
     };
     tails.set(name, tail);
     if (tail.isDrained) continue;
-    for await (const lines of tail.read()) {
-      if (lines.length > 0) await watcher.onLines(job, lines);
-    }
+    await tail.read();
     // The runner writes its last chunk before it reports the end: what this reading found is all.
     tail.isDrained = attempt.endedAt !== null;
+    if (tail.isDrained) await tail.leave();
+    else if (attempt.instanceId !== null) tail.watch(attempt.instanceId);
   }
 }
 

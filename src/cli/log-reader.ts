@@ -1,32 +1,23 @@
-/** One attempt's log as one continuous text, read from chunks that are keyed by their first line's number. */
+/** One attempt's durable log, read from chunks that are keyed by their first line's number. */
 import { key } from "../core/layout.ts";
 import type { Store } from "../ports.ts";
+import { createLogPosition } from "./log-position.ts";
 
 export type AttemptName = { readonly run: string; readonly job: string; readonly number: number };
+
+/** Lines without their newlines. */
+export type LogChunk = { readonly firstLine: number; readonly lines: readonly string[] };
 
 /** Chunks read ahead; each is at most 4 MiB but for one long line. */
 const CHUNKS_AT_ONCE = 4;
 
-/** Returns a function that gives the lines that have come since it was last called, without their newlines. */
-export function readLog(
+/** Returns a function that gives the chunks that have come since it was last called. */
+export function readChunks(
   store: Store,
   attempt: AttemptName,
-): () => AsyncGenerator<readonly string[]> {
+): () => AsyncGenerator<LogChunk, void, void> {
   const folder = key.log(attempt.run, attempt.job, attempt.number);
   let lastKey: string | undefined;
-  let nextLine = 1;
-
-  /** What of a chunk has not been read yet. Line numbers decide, so no line comes twice and a gap is told. */
-  function take(firstLine: number, text: string): string[] {
-    // Only the last chunk of a log may end without a newline: what it ends with is a line all the same.
-    const lines = text.split("\n");
-    if (lines.at(-1) === "") lines.pop();
-    const missing = firstLine > nextLine ? [missingLines(nextLine, firstLine - 1)] : [];
-    const news = lines.slice(Math.max(0, nextLine - firstLine));
-    nextLine = Math.max(nextLine, firstLine + lines.length);
-    return [...missing, ...news];
-  }
-
   return async function* read() {
     const infos = await store.list(folder, lastKey === undefined ? {} : { after: lastKey });
     const chunks = infos.filter((info) => /^\d+$/.test(info.key.slice(folder.length)));
@@ -36,13 +27,29 @@ export function readLog(
       for (const object of objects) {
         if (!object) continue;
         lastKey = object.key;
-        yield take(Number(object.key.slice(folder.length)), new TextDecoder().decode(object.body));
+        const firstLine = Number(object.key.slice(folder.length));
+        yield { firstLine, lines: splitLines(object.body) };
       }
     }
   };
 }
 
-const missingLines = (first: number, last: number): string =>
-  first === last
-    ? `errand: line ${first} was not uploaded`
-    : `errand: lines ${first} to ${last} were not uploaded`;
+/** Returns a function that gives the lines that have come since it was last called, as one continuous text. */
+export function readLog(
+  store: Store,
+  attempt: AttemptName,
+): () => AsyncGenerator<readonly string[], void, void> {
+  const read = readChunks(store, attempt);
+  const position = createLogPosition();
+  return async function* readLines() {
+    for await (const { firstLine, lines } of read()) yield position.take(firstLine, lines);
+  };
+}
+
+/** Only the last chunk of a log may end without a newline: what it ends with is a line all the same. */
+function splitLines(body: Uint8Array): string[] {
+  // A byte order mark is the job's, wherever a chunk begins.
+  const lines = new TextDecoder("utf-8", { ignoreBOM: true }).decode(body).split("\n");
+  if (lines.at(-1) === "") lines.pop();
+  return lines;
+}

@@ -61,7 +61,7 @@ export type Running = {
 export type ErrandOptions = {
   /** Over the daemon's own; its machines take over PATH, proxies and what is uv's and pip's. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** That of an earlier one, which has stopped; a new one without. */
+  /** That of an earlier one, which has stopped, or in which the test itself runs the local cloud; a new one without. */
   readonly data?: string;
   /** The configuration of the daemon and of the commands. */
   readonly config?: string;

@@ -1,4 +1,4 @@
-/** `errand logs RUN [JOB]`: what the jobs have written, from the bucket alone. */
+/** `errand logs RUN [JOB]`: what the jobs have written, from the bucket; what they are writing, from a daemon that is near. */
 import type { JobView, RunView } from "../../core/view.ts";
 import { UserError } from "../../errors.ts";
 import { connect } from "../connect.ts";
@@ -19,7 +19,7 @@ export async function logs(
   { run, job }: { readonly run: string; readonly job: string | undefined },
   options: LogOptions,
 ): Promise<number> {
-  const { store, pollMs } = await connect(options);
+  const { store, logs: live, pollMs } = await connect(options);
   const view = await findRun(store, run);
   refusePruned(view);
   const jobs = selectJobs(view, job);
@@ -34,7 +34,7 @@ export async function logs(
     return 0;
   }
   const interrupt = listenForInterrupt();
-  const follow = { store, clock: systemClock, run: view.id, pollMs };
+  const follow = { store, logs: live, clock: systemClock, run: view.id, pollMs };
   await followRun(
     job === undefined ? follow : { ...follow, job },
     { onView: () => {}, onCaughtUp: () => {}, onLines: print, onWaiting: () => {} },

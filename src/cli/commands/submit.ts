@@ -1,7 +1,7 @@
 /** `errand submit`: packs a directory, drops it, and follows the run to its end. */
 import type { RunView } from "../../core/view.ts";
 import { runName } from "../../daemon/names.ts";
-import type { Store } from "../../ports.ts";
+import type { Logs, Store } from "../../ports.ts";
 import { renderProblem } from "../../providers/problem.ts";
 import { type Bundle, compile, readBundle } from "../bundle.ts";
 import { connect } from "../connect.ts";
@@ -40,7 +40,7 @@ export async function submit(
   });
   const bundle = await readBundle(directory);
   const connection = await connect(options);
-  const { store, isLocal, pollMs } = connection;
+  const { store, logs, isLocal, pollMs } = connection;
   const id = chooseRunId(systemClock.now());
   const run = { id, name: runName(id) };
   const limits = await readLimits(connection);
@@ -68,7 +68,7 @@ export async function submit(
   }
   const waiting = viewDrop({ id, workflow });
   const presenter = createPresenter(output, { view: waiting, isSilent: options.json === true });
-  return follow(output, { store, isLocal, pollMs, presenter, waiting, json: options.json });
+  return follow(output, { store, logs, isLocal, pollMs, presenter, waiting, json: options.json });
 }
 
 /** What nobody expects in a bundle. */
@@ -101,6 +101,7 @@ async function follow(
   output: Output,
   {
     store,
+    logs,
     isLocal,
     pollMs,
     presenter,
@@ -108,6 +109,7 @@ async function follow(
     json,
   }: {
     store: Store;
+    logs: Logs;
     isLocal: boolean;
     pollMs: number;
     presenter: Presenter;
@@ -125,7 +127,7 @@ async function follow(
   };
   try {
     const view = await followRun(
-      { store, clock: systemClock, run: waiting.id, pollMs },
+      { store, logs, clock: systemClock, run: waiting.id, pollMs },
       {
         onView: presenter.view,
         onCaughtUp: presenter.caughtUp,

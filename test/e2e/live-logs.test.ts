@@ -1,0 +1,97 @@
+/** Logs as they are written: through the daemon, the session and the local cloud's data channel, joined with the durable chunks. */
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { readLocalTypes } from "../../src/cli/local-types.ts";
+import type { RunView } from "../../src/core/view.ts";
+import { makeDirectory } from "../support/directory.ts";
+import { runErrand, startErrand } from "../support/errand.ts";
+import { startTestCloud } from "../support/test-cloud.ts";
+
+const project = (script: string) =>
+  makeDirectory({
+    ".dstack/workflows.yaml":
+      "workflows:\n  - name: talk\n    provider: python\n    python_script: talk.py\n",
+    "talk.py": script,
+  });
+
+const isFinished = (view: RunView): boolean => view.finishedAt !== null;
+const isRunning = (view: RunView): boolean => view.jobs.some(({ state }) => state === "running");
+
+/** More in `npm run test:all`. */
+const LINES = Number(process.env.LOG_LINES ?? 20_000);
+
+const LONG = { timeout: 20_000 };
+
+const FAULTS = [
+  "droppedFrames",
+  "duplicatedFrames",
+  "reorderedFrames",
+  "closedConnections",
+] as const;
+
+describe("a log that is followed", () => {
+  it("comes as it is written, while no chunk of it reaches the bucket", async () => {
+    const errand = await startErrand();
+    const script =
+      'import sys\nfor line in sys.stdin or []: pass\nimport time\nprint("spoken", flush=True)\ntime.sleep(6)\nprint("done")\n';
+    const rule = ["error", "operation=s3:PutObject", "code=SlowDown", "match.key=runs/*/log/*"];
+    const added = await runErrand("local", "faults", "add", ...rule, "--data", errand.data);
+    expect(added.code, added.stderr).toBe(0);
+    const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
+    const { id } = JSON.parse(stdout) as RunView;
+    await errand.until("a running job", isRunning, id);
+    const following = errand.start("logs", id, "talk", "--follow");
+    await following.said(/^spoken$/m);
+    // Nothing of it is in the bucket: whoever reads that alone sees nothing.
+    expect((await errand.run("logs", id, "talk")).stdout).toBe("");
+    const faults = ["local", "faults"] as const;
+    const listed = await runErrand(...faults, "list", "--json", "--data", errand.data);
+    const [{ fired = 0 } = {}] = JSON.parse(listed.stdout) as { readonly fired?: number }[];
+    expect(fired).toBeGreaterThan(0);
+    await runErrand(...faults, "clear", "--data", errand.data);
+    const { stdout: shown } = await following.finished;
+    const durable = await errand.run("logs", id, "talk");
+    expect(shown).toBe(durable.stdout);
+    expect(shown).toMatch(/^spoken\ndone$/m);
+  });
+
+  it("has each line once and in order, though frames are lost, connections close and the daemon is killed", async () => {
+    const data = await mkdtemp(path.join(tmpdir(), "errand-live-"));
+    const { cloud, dispose } = await startTestCloud({
+      directory: data,
+      instanceTypes: await readLocalTypes(),
+      environment: { PATH: process.env.PATH ?? "" },
+      sessions: {
+        dropFrames: 0.02,
+        duplicateFrames: 0.03,
+        reorderFrames: 0.03,
+        closeAfterMs: 900,
+      },
+    });
+    onTestFinished(dispose);
+    const errand = await startErrand({ data });
+    const script = `import time\nfor n in range(1, ${LINES + 1}):\n    print("line", n)\n    if n % ${LINES / 200} == 0: time.sleep(0.1)\n`;
+    const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
+    const { id } = JSON.parse(stdout) as RunView;
+    await errand.until("a running job", isRunning, id);
+    const following = errand.start("logs", id, "talk", "--follow");
+    const { counts } = cloud.sessions.faults;
+    await following.said(/^line 1000$/m);
+    await expect.poll(() => counts().droppedFrames ?? 0, LONG).toBeGreaterThan(0);
+    await errand.kill();
+    const before = counts().startedSessions ?? 0;
+    await errand.restart();
+    await expect.poll(() => counts().startedSessions ?? 0, LONG).toBeGreaterThan(before);
+    const view = await errand.until("the run's end", isFinished, id);
+    expect(view.state).toBe("succeeded");
+    const wanted = Array.from({ length: LINES }, (_, at) => `line ${at + 1}`);
+    const linesOf = (text: string) => text.split("\n").filter((line) => line.startsWith("line "));
+    expect(linesOf((await following.finished).stdout)).toEqual(wanted);
+    expect(linesOf((await errand.run("logs", id, "talk")).stdout)).toEqual(wanted);
+    for (const fault of FAULTS) {
+      expect(counts()[fault] ?? 0, `${fault} of ${JSON.stringify(counts())}`).toBeGreaterThan(0);
+    }
+  });
+});

@@ -59,6 +59,10 @@ class Failed(Exception):
     pass
 
 
+class CannotStart(Failed):
+    pass
+
+
 class Stopped(Exception):
     # Somebody wants the job to end: "cancelled", "deadline" (both from the stop object) or "shutdown".
     pass
@@ -1460,7 +1464,11 @@ class PythonProvider:
 
     def make(self, python, version, pip):
         shutil.rmtree(self.home, ignore_errors=True)
-        code, said = self.attempt.set_up([python, "-I", "-c", MAKE_ENVIRONMENT, self.home, version, pip], quiet=True)
+        try:
+            code, said = self.attempt.set_up([python, "-I", "-c", MAKE_ENVIRONMENT, self.home, version, pip], quiet=True)
+        except CannotStart as cause:
+            # In another user's home, as one of root's: the next one may do.
+            return False, str(cause)
         return code == 0, said.strip()
 
     def install(self, requirements):
@@ -1911,7 +1919,7 @@ class Attempt:
         try:
             command = Command(self.host, words, self.folder, environment, log or self.log)
         except OSError as cause:
-            raise Failed(f"{words[0]} cannot be started: {cause.strerror}") from cause
+            raise CannotStart(f"{words[0]} cannot be started: {cause.strerror}") from cause
         ended = threading.Event()
 
         def wait():

@@ -306,6 +306,13 @@ class Python(WorldTest):
         reason = f"^python 3.99 is not to be had here: this is Python {sys.version.split()[0]}, and there is no uv"
         self.assertRegex(self.world.run(path=folder + ":/usr/bin:/bin")["reason"], reason)
 
+    def test_a_python_that_cannot_be_started_gives_way_to_the_next(self):
+        with open(os.path.join(self.world.folder, "python" + HERE), "w") as file:
+            file.write("#!/nonexistent/python")
+        os.chmod(file.name, 0o755)
+        self.world.order(python(), self.FILES, allows_host_python=False)
+        self.assertEqual(self.world.run(path=self.world.folder + os.pathsep + self.with_python())["outcome"], "succeeded")
+
     def test_requirements_that_cannot_be_resolved_are_the_reason(self):
         packages = ["--no-index", "--find-links=/nonexistent", "no-such-package-x==1"]
         self.world.order(python(requirements={"packages": packages}), self.FILES)

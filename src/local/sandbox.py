@@ -365,7 +365,7 @@ def mount_job(base):
     mount("/", root, None, BIND | RECURSIVE)
     make_read_only(root)
     for name in ("/root", "/run/errand/flags"):
-        mount("tmpfs", root + name, "tmpfs", NOSUID | NODEV, "mode=755")
+        mount("tmpfs", root + name, "tmpfs", NOSUID | NODEV | RDONLY, "mode=755")
     for name in (base + "/job", "/tmp", "/var/tmp", "/var/cache/errand"):
         if os.path.isdir(name):
             mount(name, root + name, None, BIND | RECURSIVE)

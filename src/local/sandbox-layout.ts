@@ -65,7 +65,7 @@ export async function layOutSandbox(
   const mounts = [
     ...hostMounts,
     ...(await planOwnMounts(sandbox, at)),
-    ...(await planCache(host.ERRAND_CACHE)),
+    ...planCache(host.ERRAND_CACHE),
   ];
   const environment = machineEnvironment(sandbox, place, { path, proxyPort });
   const config = {
@@ -148,12 +148,9 @@ async function planOwnMounts({ shares }: RealSandbox, at: string): Promise<reado
   ];
 }
 
-/** What machines fetch once for all. Theirs is the job's user, who is nobody on the host. */
-async function planCache(path: string | undefined): Promise<readonly Mount[]> {
-  if (path === undefined) return [];
-  await chmod(path, 0o1777);
-  return [["bind", path, INSIDE.cache]];
-}
+/** What machines fetch once for all. The runner gives folders in it to the job's user, whose uv writes there. */
+const planCache = (path: string | undefined): readonly Mount[] =>
+  path === undefined ? [] : [["bind", path, INSIDE.cache]];
 
 type BwrapOptions = {
   readonly at: string;

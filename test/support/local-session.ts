@@ -40,6 +40,8 @@ export async function startSessionWorld(
     instanceTypes: [M5_LARGE],
     sessions: switches,
     bootMs: 10,
+    // Processes of a machine are counted.
+    sandbox: "none",
     throttling: false,
   });
   const { endpoint, region, accessKeyId, secretAccessKey } = world.cloud;

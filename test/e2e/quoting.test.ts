@@ -11,7 +11,7 @@ import fc from "fast-check";
 import { expect, it, onTestFinished } from "vitest";
 import type { JobArtifacts } from "../../src/cli/manifests.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { type Errand, startErrand } from "../support/errand.ts";
+import { type Errand, letIn, startErrand } from "../support/errand.ts";
 
 const RUNS = Number(process.env.QUOTING_RUNS ?? 1);
 
@@ -200,7 +200,9 @@ async function serveAll(): Promise<{ readonly base: string; readonly asked: stri
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  return { base: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+  const { port } = server.address() as AddressInfo;
+  letIn(port);
+  return { base: `http://127.0.0.1:${port}`, asked };
 }
 
 /** Percent-encoded or not, the same bytes are asked for. */
@@ -217,8 +219,8 @@ const decoded = (address: string): Buffer =>
 it(
   "any text in environment, words, paths, url and output reaches the process byte for byte",
   async () => {
-    const errand = await startErrand();
     const { base, asked } = await serveAll();
+    const errand = await startErrand();
     await fc.assert(
       fc.asyncProperty(batch, async (given) => {
         const submitted = await errand.run("submit", await projectOf(given, base));

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
 import { makeDirectory } from "../support/directory.ts";
-import { listMachineProcesses, startErrand } from "../support/errand.ts";
+import { letIn, listMachineProcesses, startErrand } from "../support/errand.ts";
 
 const MIB = 1 << 20;
 const SIZE_MIB = 1024;
@@ -49,6 +49,8 @@ it("a file of 1 GiB whose transfer breaks off is resumed, verified, and never he
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  letIn(port);
   const sum = createHash("sha256");
   for (let at = 0; at < SIZE_MIB; at++) sum.update(blockOf(at));
   const project = await makeDirectory({
@@ -57,7 +59,7 @@ it("a file of 1 GiB whose transfer breaks off is resumed, verified, and never he
         {
           name: "large",
           provider: "curl",
-          url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/large.bin`,
+          url: `http://127.0.0.1:${port}/large.bin`,
           output: "raw/large.bin",
           sha256: sum.digest("hex"),
         },

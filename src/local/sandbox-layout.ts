@@ -96,7 +96,7 @@ export async function layOutSandbox(
   return file;
 }
 
-const FOLDERS = ["etc", "root", "home", "opt", "srv", "var/log", "tmp", "var/tmp"];
+const FOLDERS = ["etc", "root", "home", "opt", "srv", "var/log", "var/cache", "tmp", "var/tmp"];
 
 async function layOutFolder(
   sandbox: RealSandbox,

@@ -1283,6 +1283,8 @@ class Tools:
         if os.path.exists(path) and file_sha256(path) == wanted["sha256"]:
             return path
         os.makedirs(folder, exist_ok=True)
+        # uv is run by the job's user, whatever our own umask is.
+        os.chmod(folder, 0o755)
         for way in ways:
             try:
                 if way(pin["version"], wanted, path):

@@ -5,7 +5,7 @@
  * and `booted`, by which that says so.
  */
 import { chmod, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { HostEnvironment } from "./machines.ts";
 import type { RealSandbox } from "./sandbox.ts";
@@ -173,11 +173,24 @@ function bwrapWords(sandbox: RealSandbox, { at, instanceId, mounts }: BwrapOptio
     ...["--as-pid-1", "--die-with-parent", "--hostname", instanceId],
     ...["--cap-drop", "ALL", ...CAPABILITIES.flatMap((name) => ["--cap-add", `CAP_${name}`])],
     ...["--bind", join(at, "disk"), "/"],
+    // By itself it would make them for root alone, and the job is somebody else.
+    ...foldersAbove(mounts).flatMap((folder) => ["--perms", "0755", "--dir", folder]),
     ...mounts.flatMap(([kind, source, target]) =>
       kind === "proc" || kind === "dev" ? [`--${kind}`, target] : [options[kind], source, target],
     ),
     ...["--chdir", "/", "--"],
   ];
+}
+
+/** Of all places, the upper ones first. */
+function foldersAbove(mounts: readonly Mount[]): readonly string[] {
+  const folders = new Set<string>();
+  for (const [, , target = "/"] of mounts) {
+    for (let folder = dirname(target); folder !== "/" && folder !== "."; folder = dirname(folder)) {
+      folders.add(folder);
+    }
+  }
+  return [...folders].sort();
 }
 
 type Ways = { readonly path: string; readonly proxyPort: number };

@@ -126,6 +126,8 @@ print("%d.%d" % sys.version_info[:2], six.__version__, sys.prefix != sys.base_pr
       const offline = { PATH: PLAIN_PATH, UV_OFFLINE: "1", UV_SYSTEM_CERTS: "1" };
       const errand = await startErrand({
         environment: { ...offline, UV_PYTHON_DOWNLOADS_JSON_URL: catalog },
+        // Made of an interpreter that finds its library by an absolute path, unlike the builds that uv installs: it has to be seen.
+        words: ["--sandbox", "none"],
       });
       await errand.run("tools", "add", "uv", "--arch", "host", "--from", wheel ?? "");
       const words = ["tools", "add", "python", version, "--arch", "host", "--from", archive];

@@ -67,6 +67,7 @@ export async function layOutSandbox(
     ...(await planOwnMounts(sandbox, at)),
     ...planCache(host.ERRAND_CACHE),
   ];
+  await makePlaces(join(at, "disk"), mounts);
   const environment = machineEnvironment(sandbox, place, { path, proxyPort });
   const config = {
     mode: sandbox.mode,
@@ -126,6 +127,18 @@ const ETC = {
   hosts: "127.0.0.1 localhost\n",
   "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 };
+
+/** The folders that mounts lie in. bubblewrap would make them for root alone, and the job is somebody else. */
+async function makePlaces(disk: string, mounts: readonly Mount[]): Promise<void> {
+  const folders = new Set<string>();
+  for (const [, , target] of mounts) {
+    for (let above = dirname(target); above !== "/"; above = dirname(above)) folders.add(above);
+  }
+  for (const folder of [...folders].toSorted()) {
+    await mkdir(join(disk, folder), { recursive: true });
+    await chmod(join(disk, folder), 0o755);
+  }
+}
 
 /** `as-job BASE SPEC`, for a runner that has no second user: see sandbox.py. */
 const renderAsJob = ({ python }: RealSandbox, ports: readonly number[]): string =>

@@ -93,8 +93,8 @@ print("begun", flush=True)
 `;
 
 it("script words, environment, working_dir and artifacts of every sort reach the job and come back as they are", async () => {
-  const errand = await startErrand();
   const url = await serveText("in%20put.txt", "text");
+  const errand = await startErrand();
   const text = "$HOME `x` \"d\" 'q' ü\n\ttwo";
   const workflow = (name: string, environment: string) =>
     `  - name: ${name}\n    provider: python\n    python: 3.10\n    working_dir: code\n    python_script: make.py 'two words' "a $b" c\\ d ''\n    environment: ${environment}\n    artifacts: [out, "*.log"]\n`;

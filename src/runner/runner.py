@@ -1115,6 +1115,13 @@ def end_group(leader):
         pass
 
 
+def missing_artifacts(patterns):
+    names = [f'"{each}"' for each in patterns]
+    if len(names) == 1:
+        return f"artifact {names[0]} does not exist after a successful run"
+    return f"artifacts {', '.join(names[:-1])} and {names[-1]} do not exist after a successful run"
+
+
 def memory_available_bytes():
     try:
         with open("/proc/meminfo") as file:
@@ -2070,7 +2077,7 @@ class Attempt:
         if listing.unreadable:
             reason = reason or "an artifact cannot be read: " + listing.unreadable[0]
         elif listing.missing and verdict["outcome"] == "succeeded":
-            reason = reason or f'artifact "{listing.missing[0]}" does not exist after a successful run'
+            reason = reason or missing_artifacts(listing.missing)
         for note in sorted(set(listing.notes))[:20]:
             self.note(note)
         if reason:

@@ -56,6 +56,11 @@ class Outcomes(WorldTest):
         self.assertEqual(finished["signal"], "SIGSEGV")
         self.assertNotIn("exitCode", finished)
 
+    def test_all_declared_artifacts_that_do_not_exist_are_named(self):
+        self.world.order("echo x >a", artifacts=["b", "a", "*.bin", "data"])
+        reason = 'artifacts "b", "*.bin" and "data" do not exist after a successful run'
+        self.expect("failed", reason, self.world.run())
+
     def test_a_declared_artifact_that_does_not_exist_fails_a_success_by_name(self):
         self.world.order("echo x >a", artifacts=["a", "data"])
         self.expect("failed", 'artifact "data" does not exist after a successful run', self.world.run())

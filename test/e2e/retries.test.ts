@@ -11,11 +11,11 @@ attempt = os.environ["ERRAND_ATTEMPT"]
 print("try", attempt, flush=True)
 if sys.argv[1] == "fails" and attempt == "1":
     sys.exit(1)
-if sys.argv[1] == "waits" and attempt == "1":
+if sys.argv[1] == "waits":
     time.sleep(120)
 `;
 
-it("a job whose machine is lost is tried twice again by default, one that fails only where retry says so", async () => {
+it("a job whose machine is lost is tried twice again by default and then failed, one that fails only where retry says so", async () => {
   const errand = await startErrand();
   const note = await findLocalCloud(errand.data);
   if (!note) throw new Error("no local cloud");
@@ -27,10 +27,13 @@ it("a job whose machine is lost is tried twice again by default, one that fails 
     "try.py": TRY,
   });
   const submitted = errand.start("submit", directory);
-  await submitted.said(/^lost +\| try 1$/m);
-  const { jobs } = await errand.show();
-  const machine = jobs.find(({ name }) => name === "lost")?.attempts[0]?.instanceId ?? "";
-  await faults.add({ fault: "instance-dies", match: { instanceId: machine } });
+  for (const attempt of [1, 2, 3]) {
+    await submitted.said(new RegExp(`^lost +\\| try ${attempt}$`, "m"));
+    const { jobs } = await errand.show();
+    const { attempts = [] } = jobs.find(({ name }) => name === "lost") ?? {};
+    const instanceId = attempts[attempt - 1]?.instanceId ?? "none";
+    await faults.add({ fault: "instance-dies", match: { instanceId } });
+  }
   expect((await submitted.finished).code).toBe(1);
 
   const view = await errand.show();
@@ -40,10 +43,10 @@ it("a job whose machine is lost is tried twice again by default, one that fails 
     attempts.map((attempt) => attempt.state),
   ]);
   expect(Object.fromEntries(told.map(([name, ...rest]) => [name, rest]))).toEqual({
-    lost: ["succeeded", ["lost", "succeeded"]],
+    lost: ["failed", ["lost", "lost", "lost"]],
     again: ["succeeded", ["failed", "succeeded"]],
     once: ["failed", ["failed"]],
   });
   const log = await errand.run("logs", "latest", "lost");
-  expect(log.stdout.match(/^try \d$/gm)).toEqual(["try 1", "try 2"]);
+  expect(log.stdout.match(/^try \d$/gm)).toEqual(["try 1", "try 2", "try 3"]);
 });

@@ -5,6 +5,10 @@ import { isNull, type ListValue, type Scalar, type Value } from "./value.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
+/** What begins the names by which Errand tells each job what it is. */
+const OWN = "ERRAND_";
+export const isOwnName = (name: string): boolean => name.startsWith(OWN);
+
 type Variable = readonly [name: string, value: string];
 
 const WANTED = {
@@ -61,7 +65,8 @@ function readItem(item: Value, report: Report): Variable | undefined {
 function nameFault(name: string): string | undefined {
   // Records and orders are JSON objects, and their readers drop this name from one.
   if (name === "" || name === "__proto__") return "is no name for a variable";
-  return /[=\0]/.test(name) ? "is no name for a variable: it holds = or NUL" : undefined;
+  if (/[=\0]/.test(name)) return "is no name for a variable: it holds = or NUL";
+  return isOwnName(name) ? `begins with ${OWN}, as only Errand's own names do` : undefined;
 }
 
 /** No process can be given a NUL in its environment. */

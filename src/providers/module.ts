@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { jobSchema } from "../core/workflow.ts";
 import { describeError, UserError } from "../errors.ts";
+import { isOwnName } from "./environment.ts";
 import { kit, type ModuleProvider } from "./kit.ts";
 import { artifacts, innerPath } from "./paths.ts";
 import { quote, type Report } from "./problem.ts";
@@ -140,5 +141,7 @@ function complete(
   if (variables.some((text) => text.includes("\0"))) {
     return fail("put a NUL character into the environment");
   }
+  const own = Object.keys(part.environment).find(isOwnName);
+  if (own !== undefined) return fail(`set ${quote(own)}, a name of Errand's own`);
   return { ...part, artifacts: [...paths], workingDir, resources };
 }

@@ -1,4 +1,5 @@
 /** `.dstack/variables.yaml`: sections of variables, what they come to for one workflow, and what of them its jobs are given. */
+import { isOwnName } from "../providers/environment.ts";
 import { interpolate, type Scope } from "../providers/interpolate.ts";
 import { suggest } from "../providers/near.ts";
 import { type Place, quote, type Report } from "../providers/problem.ts";
@@ -232,7 +233,8 @@ export function exportVariables(
       );
       break;
     }
-    if (KEPT_FROM_EXPORT.has(exportedName(name))) warnOfKept(name, sections, workflow, warn);
+    const isKept = KEPT_FROM_EXPORT.has(exportedName(name)) || isOwnName(exportedName(name));
+    if (isKept) warnOfKept(name, sections, workflow, warn);
     else exported.set(exportedName(name), value.source);
   }
   return Object.fromEntries(exported);
@@ -243,10 +245,12 @@ function warnOfKept(name: string, sections: Sections, workflow: string, warn: Re
     sections.get(workflow)?.get(name) ?? sections.get(GLOBAL)?.get(name)
   )?.place;
   if (!place) return;
+  const exported = exportedName(name);
+  const hint = isOwnName(exported) ? "" : ", or set it under environment";
   warn(
     place,
-    `${name} is not exported: a job needs ${exportedName(name)} as it is`,
-    "rename the variable, or set it under environment",
+    `${name} is not exported: a job needs ${exported} as it is`,
+    `rename the variable${hint}`,
   );
 }
 

@@ -93,6 +93,11 @@ describe("an operator's provider", () => {
     ["names a working directory outside", () => [{ task, workingDir: "/etc" }], /is absolute/],
     ["names a job that is no name", () => [{ task, part: "a/b" }], /"a\/b", which is no name/],
     ["puts a NUL into the environment", () => [{ task, environment: { A: "\0" } }], /NUL/],
+    [
+      "sets a name of Errand's own",
+      () => [{ task, environment: { ERRAND_RUN: "x" } }],
+      /"ERRAND_RUN"/,
+    ],
     ["makes too many jobs", () => Array(1001).fill({ task }), /makes more than 1000 jobs/],
     [
       "makes a job whose reading throws",

@@ -113,6 +113,17 @@ describe("variables", () => {
     ]);
   });
 
+  test("one that would take a name of Errand's own is not exported either", () => {
+    const parts = {
+      workflows: workflowsFile(pythonWorkflow("train")),
+      variables: "variables: {train: {errand-run: fake}}",
+    };
+    expect(jobOf(parts, "train").environment).toEqual({});
+    expect(compile(parts).warnings).toEqual([
+      ".dstack/variables.yaml:1:33: variables.train.errand-run: errand-run is not exported: a job needs ERRAND_RUN as it is; rename the variable",
+    ]);
+  });
+
   test.each([
     ["a number by a number", "epochs: 3", "0x20", "0x20"],
     ["a whole number by a fraction", "epochs: 3", "1.5e-3", "1.5e-3"],

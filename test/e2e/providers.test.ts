@@ -57,14 +57,15 @@ it("the example grid makes a job for each value, all at once, and their artifact
   expect(await readFile(path.join(into, "best/best.txt"), "utf8")).toBe("0.1\n");
 });
 
-/** What the operator does, as the example's README says. */
-async function compileSweep(config: string): Promise<string> {
-  const directory = await makeDirectory({ "errand.yaml": config });
-  await cp(examplePath("sweep/sweep.mts"), path.join(directory, "sweep.mts"));
+/** What the operator does, as the example's README says, in a directory of his own. */
+async function compileSweep(): Promise<string> {
+  const directory = await makeDirectory();
+  await cp(examplePath("sweep"), directory, {
+    recursive: true,
+    filter: (source) => !/^(\.errand|sweep\.mjs|node_modules)$/.test(path.basename(source)),
+  });
   await makeModules(directory);
-  const tsc = path.join(root, "node_modules/.bin/tsc");
-  const words = ["--target", "es2023", "--module", "nodenext", "--strict", "sweep.mts"];
-  await run(tsc, words, { cwd: directory });
+  await run(path.join(root, "node_modules/.bin/tsc"), ["-p", "."], { cwd: directory });
   return directory;
 }
 
@@ -75,9 +76,9 @@ async function makeModules(directory: string): Promise<void> {
 }
 
 it("the example sweep, compiled from TypeScript, is an operator's provider for check, plan, submit and the daemon", async () => {
-  const directory = await compileSweep("providers: [./sweep.mjs]\n");
+  const directory = await compileSweep();
   const errand = await startErrand({ config: path.join(directory, "errand.yaml") });
-  const checked = await errand.run("check", examplePath("sweep"), "--json");
+  const checked = await errand.run("check", directory, "--json");
   expect((JSON.parse(checked.stdout) as { jobs: string[] }).jobs).toEqual([
     "try.1",
     "try.2",
@@ -87,8 +88,8 @@ it("the example sweep, compiled from TypeScript, is an operator's provider for c
     "try.6",
     "list",
   ]);
-  expect((await errand.run("plan", examplePath("sweep"))).stdout).toMatch(/^try\.6 /m);
-  const view = await submit(errand, examplePath("sweep"), "list");
+  expect((await errand.run("plan", directory)).stdout).toMatch(/^try\.6 /m);
+  const view = await submit(errand, directory, "list");
   expect(view.state).toBe("succeeded");
   const listed = await errand.run("logs", "latest", "list");
   expect(listed.stdout.match(/^rate .*$/gm)).toEqual([

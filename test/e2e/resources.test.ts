@@ -81,6 +81,17 @@ it.each([
   expect(JSON.parse(stdout)).toMatchObject({ jobs: [{ instanceType }] });
 });
 
+it("of types that count as equally cheap and are of one generation, that with fewer vCPUs is taken first", async () => {
+  const directory = await project([workflow("a", "memory: 1024GiB")]);
+  const { stdout } = await runErrand("plan", directory, "--local", "--json");
+  const { jobs } = JSON.parse(stdout) as { jobs: { runnersUp: object[] }[] };
+  // 32 vCPUs before 64, though they cost a little more.
+  expect(jobs[0]?.runnersUp.slice(0, 2)).toEqual([
+    { instanceType: "x2iezn.8xlarge", hourlyUsd: 6.672 },
+    { instanceType: "x2idn.16xlarge", hourlyUsd: 6.66912 },
+  ]);
+});
+
 it("a price limit below all that fits is refused with the nearest", async () => {
   const directory = await project([workflow("a", "gpu: 1, max_price: 0.50")]);
   const { code, stderr } = await runErrand("plan", directory, "--local");

@@ -1,8 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
 import { makeDirectory } from "../support/directory.ts";
+import { putObject } from "../support/drop.ts";
 import { type Errand, startErrand } from "../support/errand.ts";
 
 const project = () =>
@@ -21,12 +22,17 @@ workflows:
   - name: broken
     provider: python
     python_script: broken.py
+  - name: hold
+    provider: python
+    python_script: hold.py
+    depends-on: ["prepare:nightly"]
 `,
     ".dstack/variables.yaml": "variables:\n  prepare:\n    text: none\n",
     "prepare.py":
       "import os\nos.makedirs('data')\nopen('data/text.txt', 'w').write(os.environ['TEXT'])",
     "train.py":
       "import os\nos.makedirs('model')\nopen('model/copy.txt', 'w').write(open('data/text.txt').read() + '!')",
+    "hold.py": "import time\nprint('holds', flush=True)\ntime.sleep(120)",
     "broken.py": "raise SystemExit(3)",
   });
 
@@ -108,4 +114,37 @@ it("the daemon prunes by itself where its configuration says so, and keeps what 
   await errand.until("the other run to be pruned", (view) => view.prunedAt !== null, other.id);
   expect((await errand.show(kept.id)).prunedAt).toBeNull();
   expect((await errand.run("artifacts", "prepare:latest")).stdout).toContain("text.txt");
+});
+
+it("run.yaml tags what it names, prune keeps what an open run needs, and changed bytes are not brought back", async () => {
+  const errand = await startErrand();
+  const directory = await project();
+  const runFile = path.join(directory, ".dstack/run.yaml");
+  await writeFile(runFile, "workflows: prepare\ntag: nightly\n");
+  const made = await submit(errand, directory);
+  const holding = errand.start("submit", directory, "hold");
+  await holding.said(/^hold +\| holds$/m);
+  const { stdout: deleted } = await errand.run("tags", "delete", "nightly");
+  expect(deleted).toContain(made.name);
+
+  const prune = () => errand.run("prune", "--older-than", "0s", "--apply");
+  const { id } = await errand.show();
+  expect((await prune()).stdout).toContain(
+    `kept ${made.name} (${made.id}): open run ${id} needs it`,
+  );
+  const into = await makeDirectory();
+  expect((await errand.run("artifacts", made.id, "prepare", "--download", into)).code).toBe(0);
+
+  // As long as what was made, so that the checksum alone tells.
+  const key = `runs/${made.id}/prepare/1/artifacts/data/text.txt`;
+  await putObject(errand, key, { body: Buffer.from("nine") });
+  const other = await makeDirectory();
+  const changed = await errand.run("artifacts", made.id, "prepare", "--download", other);
+  expect(changed.code).toBe(2);
+  expect(changed.stderr).toContain('"data/text.txt" is not what its manifest says');
+  expect(await readdir(path.join(other, "data"))).toEqual([]);
+
+  await errand.run("cancel", id);
+  await holding.finished;
+  expect((await prune()).stdout).toContain("pruned 2 runs");
 });

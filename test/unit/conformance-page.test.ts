@@ -10,12 +10,17 @@ type Row = { readonly line: number; readonly promise: string; readonly proofs: s
 
 const isRow = (line: string): boolean => /^\|(?!---)(?! promise \|)/.test(line);
 
-const rows: readonly Row[] = page.split("\n").flatMap((line, index) => {
-  if (!isRow(line)) return [];
-  const cut = line.lastIndexOf(" | ");
-  const [promise, proofs] = [line.slice(2, cut), line.slice(cut + 3).replace(/ \|$/, "")];
-  return [{ line: index + 1, promise, proofs }];
-});
+const rowsOf = (text: string): readonly Row[] =>
+  text.split("\n").flatMap((line, index) => {
+    if (!isRow(line)) return [];
+    const cut = line.lastIndexOf(" | ");
+    const [promise, proofs] = [line.slice(2, cut), line.slice(cut + 3).replace(/ \|$/, "")];
+    return [{ line: index + 1, promise, proofs }];
+  });
+const rows = rowsOf(page);
+
+/** Tests of one unit that may stand on the page: no plan that we found shows it with today's types and prices. */
+const UNITS: readonly string[] = ["test/unit/core/offers.test.ts"];
 
 /** What is wrong with the proofs of a row, one line each. */
 function faultsOf({ line, promise, proofs }: Row): readonly string[] {
@@ -24,7 +29,7 @@ function faultsOf({ line, promise, proofs }: Row): readonly string[] {
   return named.flatMap((match) => {
     const [, file = "", title = ""] = match ?? [];
     if (!match) return [`${where}: names no test; write \`file\`: title`];
-    if (!/^(test\/(e2e|tools)|src\/runner)\//.test(file))
+    if (!/^(test\/(e2e|tools)|src\/runner)\//.test(file) && !UNITS.includes(file))
       return [`${where}: ${file} is no end-to-end test`];
     if (!existsSync(new URL(file, root))) return [`${where}: ${file} does not exist`];
     return titlesOf(read(file)).includes(title) ? [] : [`${where}: ${file} has no test "${title}"`];
@@ -36,6 +41,34 @@ function titlesOf(source: string): readonly string[] {
   const calls = /^\s*(?:it|test)(?:\.(?:each|skipIf)\([\s\S]*?\))?\(\s*"((?:[^"\\]|\\.)*)"/gm;
   const titles = [...source.matchAll(calls)].map(([, title]) => JSON.parse(`"${title}"`) as string);
   return [...titles, ...[...source.matchAll(/^ +def (test_\w+)\(/gm)].map(([, name = ""]) => name)];
+}
+
+type Schema = { readonly [part: string]: Schema };
+
+/** Names of all keys below, `gpu.name` for one of a map, and without the map where they are those of `resources`. */
+function keysOf(schema: Schema): readonly string[] {
+  if (typeof schema !== "object" || schema === null) return [];
+  return Object.entries(schema).flatMap(([part, below]) => {
+    if (part !== "properties") return keysOf(below);
+    return Object.entries(below).flatMap(([key, value]) => {
+      const inner = keysOf(value);
+      return [key, ...(key === "resources" ? inner : inner.map((each) => `${key}.${each}`))];
+    });
+  });
+}
+
+const schemaOf = (name: string): Schema => JSON.parse(read(`schema/${name}.json`)) as Schema;
+const { python = {}, curl = {} } = schemaOf("workflows").definitions ?? {};
+const keys: readonly string[] = [
+  ...new Set([...keysOf(python), ...keysOf(curl)].map((key) => `\`${key}\``)),
+  ...keysOf(schemaOf("run")).map((key) => `\`${key}\` in \`.dstack/run.yaml\``),
+];
+
+function keysWithoutRow(text: string): readonly string[] {
+  const promises = rowsOf(text)
+    .map(({ promise }) => promise)
+    .join("\n");
+  return keys.filter((key) => !promises.includes(key));
 }
 
 describe("docs/conformance.md", () => {
@@ -53,14 +86,17 @@ describe("docs/conformance.md", () => {
 
   /** Every key that an editor is told of stands on the page. */
   test("has a row for every key of the workflow files", () => {
-    const { definitions } = JSON.parse(read("schema/workflows.json")) as {
-      readonly definitions: Readonly<Record<string, { readonly properties: object }>>;
-    };
-    const named = ["python", "curl"].flatMap((name) =>
-      Object.keys(definitions[name]?.properties ?? {}),
-    );
-    expect(named.length).toBeGreaterThan(15);
-    const promises = rows.map(({ promise }) => promise).join("\n");
-    expect([...new Set(named)].filter((key) => !promises.includes(key))).toEqual([]);
+    expect(keys.length).toBeGreaterThan(25);
+    expect(keysWithoutRow(page)).toEqual([]);
+  });
+
+  test("would be told of a key without a row, also one of a map and one that is part of another word", () => {
+    for (const key of ["arch", "gpu.name", "cpu"]) {
+      expect(keysWithoutRow(page.replaceAll(`\`${key}\``, `\`${key}s\` ${key}`))).toEqual([
+        `\`${key}\``,
+      ]);
+    }
+    const other = page.replace("`tag` in `.dstack/run.yaml`", "`tag`");
+    expect(keysWithoutRow(other)).toEqual(["`tag` in `.dstack/run.yaml`"]);
   });
 });

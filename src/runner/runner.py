@@ -1138,11 +1138,15 @@ def memory_available_bytes():
 PASSED_ON = re.compile(r"(?i)(https?|ftp|all|no)_proxy|(PIP|UV)_\w+|SSL_CERT_\w+|ERRAND_LOCAL_INSTANCE")
 
 
+def machine_path():
+    return os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+
+
 def base_environment(host, order):
     passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
     return {
         **passed,
-        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+        "PATH": machine_path(),
         "HOME": host.path("job/home"),
         "TMPDIR": host.path("job/tmp"),
         "LANG": "C.UTF-8",
@@ -1248,7 +1252,7 @@ class Tools:
         return path
 
     def run(self, words, environment=None):
-        return self.attempt.set_up([self.find_uv(False), *words], True, {**self.environment, **(environment or {})})
+        return self.attempt.set_up([self.find_uv(False), *words], True, {**self.environment, "PATH": machine_path(), **(environment or {})})
 
     # Whether the internet may be asked.
     def is_online(self):
@@ -1269,9 +1273,9 @@ class Tools:
     def find_uv(self, far):
         if not self.uv and "near" not in self.tried:
             self.tried.add("near")
-            on_path = shutil.which("uv", path=self.attempt.environment["PATH"])
+            on_path = shutil.which("uv", path=machine_path())
             # A name on PATH may be a shim for what is not there.
-            works = on_path and self.attempt.set_up([on_path, "--version"], True)[0] == 0
+            works = on_path and self.attempt.set_up([on_path, "--version"], True, {"PATH": machine_path()})[0] == 0
             self.uv = on_path if works else self.find_pinned([self.uv_from_bucket])
         if not self.uv and far and "far" not in self.tried and self.is_online():
             self.tried.add("far")
@@ -1434,11 +1438,11 @@ class PythonProvider:
             file.write("".join(each + "\n" for each in wanted["packages"]))
         return path
 
-    # What is here already comes before what uv would have to download.
+    # What is here already comes before what uv would have to download. The job's own PATH has no say in what is here.
     def make_home(self, pip):
         version = self.task["version"]
         reason = f"there is no python{version} on PATH"
-        for candidate in python_candidates(version, self.attempt.environment["PATH"]):
+        for candidate in python_candidates(version, machine_path()):
             made, said = self.make(candidate, version, pip)
             if made:
                 return self.attempt.log.say("python " + said)
@@ -1474,7 +1478,8 @@ class PythonProvider:
     def make(self, python, version, pip):
         shutil.rmtree(self.home, ignore_errors=True)
         try:
-            code, said = self.attempt.set_up([python, "-I", "-c", MAKE_ENVIRONMENT, self.home, version, pip], quiet=True)
+            words = [python, "-I", "-c", MAKE_ENVIRONMENT, self.home, version, pip]
+            code, said = self.attempt.set_up(words, True, {"PATH": machine_path()})
         except CannotStart as cause:
             # In another user's home, as one of root's: the next one may do.
             return False, str(cause)

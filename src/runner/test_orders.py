@@ -318,6 +318,18 @@ class Python(WorldTest):
         self.world.order(python(), self.FILES, allows_host_python=False)
         self.assertEqual(self.world.run(path=self.world.folder + os.pathsep + self.with_python())["outcome"], "succeeded")
 
+    def test_the_path_of_the_job_decides_nothing_about_which_python_it_gets(self):
+        evil = os.path.join(self.world.folder, "evil")
+        os.mkdir(evil)
+        for name in ("python" + HERE, "uv"):
+            with open(os.path.join(evil, name), "w") as file:
+                file.write("#!/bin/sh\necho asked >&2\nexit 0\n")
+            os.chmod(file.name, 0o755)
+        script = "import os; print(os.environ['PATH'])"
+        self.world.order(python(), {"main.py": script}, environment={"PATH": evil}, allows_host_python=False)
+        self.assertEqual(self.world.run(path=self.with_python())["outcome"], "succeeded")
+        self.assertIn(f"\n{evil}\n".encode(), self.world.log())
+
     def test_requirements_that_cannot_be_resolved_are_the_reason(self):
         packages = ["--no-index", "--find-links=/nonexistent", "no-such-package-x==1"]
         self.world.order(python(requirements={"packages": packages}), self.FILES)

@@ -1173,6 +1173,15 @@ print(version)
 """
 
 
+# The minor versions of Python 3 that bundles may name and that there are.
+MINORS = range(8, 16)
+
+
+def is_released(version):
+    major, minor = version.split(".")[:2]
+    return int(major) == 3 and int(minor) in MINORS
+
+
 def python_candidates(version, path):
     name = "python" + version
     for folder in path.split(os.pathsep):
@@ -1447,11 +1456,12 @@ class PythonProvider:
             if made:
                 return self.attempt.log.say("python " + said)
             reason = complaint(said) or reason
-        said, problem = self.make_by_uv(version)
+        said, problem, is_last_word = self.make_by_uv(version)
         if said:
             return self.attempt.log.say(said)
         reason = f"{reason}, and {problem}"
-        if not self.attempt.order["allowsHostPython"]:
+        # The host's stands in for what only the network keeps away, and not for what there is nowhere.
+        if is_last_word or not is_released(version) or not self.attempt.order["allowsHostPython"]:
             cure = f'an operator can bring it by "errand tools add python {version}"'
             raise Failed(f"python {version} is not to be had here: {reason}; {cure}")
         made, said = self.make(sys.executable, "", pip)
@@ -1460,20 +1470,22 @@ class PythonProvider:
         self.attempt.log.say(reason)
         return self.attempt.note(f"python {version} is not to be had here: using the host's {said}")
 
-    # Returns what uv said when it made the environment, else why it could not.
+    # Returns what uv said when it made the environment, else why it could not, and whether that is so with a network too.
     def make_by_uv(self, version):
         tools = self.tools
         if not tools.find_uv(True):
-            return "", tools.why
-        said = ""
+            return "", tools.why, False
+        said, settings = "", None
         for settings in tools.python_sources(version):
             shutil.rmtree(self.home, ignore_errors=True)
             code, said = tools.run(["venv", "--no-project", "--python", version, self.home], settings)
             if code == 0:
-                return said.splitlines()[0], ""
+                return said.splitlines()[0], "", False
             if "cause:" in said and not settings:
                 tools.tell_unreachable()
-        return "", complaint(said)
+        # With the default settings, uv could have downloaded it.
+        is_last_word = settings == {} and "No interpreter found" in said and "download is available" not in said
+        return "", complaint(said), is_last_word
 
     def make(self, python, version, pip):
         shutil.rmtree(self.home, ignore_errors=True)

@@ -9,7 +9,7 @@ import time
 import unittest
 
 import runner
-from test_world import PREFIX, TOKEN, WorldTest
+from test_world import OTHER, PREFIX, TOKEN, WorldTest
 
 HERE = "%d.%d" % sys.version_info[:2]
 
@@ -291,17 +291,25 @@ class Python(WorldTest):
         self.assertEqual(self.world.run()["reason"], "requirements.txt is not in the bundle")
 
     def test_a_version_that_is_not_to_be_had_is_replaced_only_where_that_is_allowed(self):
-        self.world.order(python(version="3.99"), self.FILES)
+        self.world.order(python(version=OTHER), self.FILES)
         finished = self.world.run(path="/usr/bin:/bin")
-        note = f"python 3.99 is not to be had here: using the host's {sys.version.split()[0]}"
+        note = f"python {OTHER} is not to be had here: using the host's {sys.version.split()[0]}"
         self.assertEqual((finished["outcome"], finished["notes"]), ("succeeded", [note]))
         self.assertIn(f"errand: {note}\n".encode(), self.world.log())
 
     def test_a_version_that_is_not_to_be_had_fails_elsewhere(self):
-        self.world.order(python(version="3.99"), self.FILES, allows_host_python=False)
-        cure = 'an operator can bring it by "errand tools add python 3.99"'
-        reason = f"python 3.99 is not to be had here: there is no python3.99 on PATH, and there is no uv on PATH; {cure}"
-        self.assertEqual(self.world.run(path="/usr/bin:/bin")["reason"], reason)
+        self.world.order(python(version=OTHER), self.FILES, allows_host_python=False)
+        self.expect_no_python(OTHER)
+
+    def test_no_other_version_stands_in_for_one_that_does_not_exist(self):
+        self.world.order(python(version="3.99"), self.FILES)
+        self.expect_no_python("3.99")
+
+    def expect_no_python(self, version):
+        cure = f'an operator can bring it by "errand tools add python {version}"'
+        reason = f"python {version} is not to be had here: there is no python{version} on PATH, and there is no uv on PATH; {cure}"
+        finished = self.world.run(path="/usr/bin:/bin")
+        self.assertEqual((finished["outcome"], finished["reason"], finished["notes"]), ("failed", reason, []))
 
     def test_a_name_that_starts_another_version_is_not_believed(self):
         folder = os.path.join(self.world.folder, "shims")

@@ -13,7 +13,7 @@ import unittest
 import zipfile
 
 import runner
-from test_world import WorldTest
+from test_world import OTHER, WorldTest
 
 VERSION = "0.0.1"
 TARGET = runner.machine_target()
@@ -57,7 +57,8 @@ class Tools(WorldTest):
     def order(self, **more):
         pin = {"version": VERSION, "targets": {TARGET: {"sha256": sha256(self.uv), "url": self.url}}}
         task = {"type": "python", "version": "3.99", "words": ["main.py"], **more.pop("task", {})}
-        self.world.order(task, {"main.py": "print('ran')"}, uv=pin, allows_host_python=False, **more)
+        more = {"allows_host_python": False, **more}
+        self.world.order(task, {"main.py": "print('ran')"}, uv=pin, **more)
 
     def put_uv(self, data=None):
         self.world.objects[f"tools/uv/{VERSION}/{TARGET}/uv"] = data or self.uv
@@ -178,6 +179,24 @@ class Tools(WorldTest):
         self.order()
         self.expect_success(self.run_order())
         self.assertEqual([environment.get("UV_MANAGED_PYTHON") for _, environment in self.calls()], [None, "1"])
+
+    # The host's may stand in for what a machine without a network cannot fetch, and not where uv could ask and knew of none.
+    def test_what_uv_knows_of_nowhere_is_not_replaced_by_the_hosts_python(self):
+        self.make_uv(knows=False)
+        self.put_uv()
+        self.order(task={"version": OTHER}, allows_host_python=True)
+        finished = self.run_order(**FAR)
+        reason = f"python {OTHER} is not to be had here: there is no python{OTHER} on PATH, and No interpreter found for Python {OTHER}; "
+        self.assertEqual((finished["outcome"], finished["reason"][: len(reason)]), ("failed", reason))
+        self.assertEqual(finished["notes"], [])
+
+    def test_what_uv_cannot_fetch_offline_is_replaced_by_the_hosts_python_where_that_is_allowed(self):
+        self.make_uv(knows=False)
+        self.put_uv()
+        self.order(task={"version": OTHER}, allows_host_python=True)
+        finished = self.run_order()
+        note = f"python {OTHER} is not to be had here: using the host's {HOST}"
+        self.assertEqual((finished["outcome"], finished["notes"]), ("succeeded", [note]), self.world.log())
 
     def test_an_interpreter_of_another_content_is_refused(self):
         self.put_python(sha256_of=b"another")

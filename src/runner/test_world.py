@@ -28,6 +28,12 @@ import boot  # noqa: E402
 BUCKET = "errand-test"
 TOKEN = "tok1"
 PREFIX = "runs/20261123-211530-k3f9q2/train/1/"
+# A version that exists, and is neither the one that runs this nor the system's own.
+OTHER = next(
+    f"3.{minor}"
+    for minor in range(10, 16)
+    if minor != sys.version_info[1] and not shutil.which(f"python3.{minor}", path="/usr/bin:/bin")
+)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

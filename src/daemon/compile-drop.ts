@@ -84,20 +84,43 @@ export function readRequest(
 ): Request {
   const written = readWritten(metadata["errand-request"]);
   const named = (metadata.workflow ?? "").split(",").map((each) => each.trim());
-  const candidates = [
-    written.workflows,
-    folder === undefined ? [] : [folder],
-    named.filter(Boolean),
-  ];
+  const workflows = chooseWorkflows({
+    written: written.workflows,
+    folder: folder === undefined ? [] : [folder],
+    named: named.filter(Boolean),
+  });
   const variables = Object.entries(metadata)
     .filter(([key]) => key.startsWith("var-"))
     .map(([key, value]) => [key.slice("var-".length), value] as const);
   const tag = written.tag ?? metadata.tag;
   return {
-    workflows: candidates.find((each) => each.length > 0) ?? [],
+    workflows: [...workflows],
     variables: { ...Object.fromEntries(variables), ...written.variables },
     ...(tag === undefined ? {} : { tag }),
   };
+}
+
+/** Which of them is meant cannot be known where they differ: nothing is run rather than the wrong thing. */
+function chooseWorkflows(from: {
+  readonly written: readonly string[];
+  readonly folder: readonly string[];
+  readonly named: readonly string[];
+}): readonly string[] {
+  const candidates = [
+    { workflows: from.written, source: "its metadata errand-request" },
+    { workflows: from.folder, source: "its folder" },
+    { workflows: from.named, source: "its metadata workflow" },
+  ].filter(({ workflows }) => workflows.length > 0);
+  const [first, ...others] = candidates;
+  if (!first) return [];
+  const setOf = (names: readonly string[]) => JSON.stringify([...new Set(names)].sort());
+  const other = others.find(({ workflows }) => setOf(workflows) !== setOf(first.workflows));
+  if (!other) return first.workflows;
+  const say = ({ workflows, source }: typeof first) => `${source} says ${workflows.join(", ")}`;
+  throw new UserError(
+    `the drop contradicts itself about what is to be run: ${say(first)}, ${say(other)}`,
+    "Name the workflows in one place: the folder below drops/, or the metadata.",
+  );
 }
 
 function readWritten(text: string | undefined): z.infer<typeof requestSchema> {

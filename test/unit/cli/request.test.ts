@@ -86,6 +86,24 @@ describe("a drop", () => {
     expect(readRequest(dropMetadata(request), only)).toEqual(request);
   });
 
+  it.each([
+    ["its folder says c, its metadata workflow says b", { workflow: "b" }],
+    ["its folder says c, its metadata workflow says c, b", { workflow: "c,b" }],
+    [
+      "its metadata errand-request says b, its folder says c",
+      dropMetadata({ workflows: ["b"], variables: { n: "1" } }),
+    ],
+  ])("is refused when %s", (told, metadata) => {
+    expect(() => readRequest(metadata, "c")).toThrow(
+      `the drop contradicts itself about what is to be run: ${told}`,
+    );
+  });
+
+  it("may say the same twice", () => {
+    expect(readRequest({ workflow: "c" }, "c").workflows).toEqual(["c"]);
+    expect(readRequest({ workflow: "b, c" }, undefined).workflows).toEqual(["b", "c"]);
+  });
+
   it("is refused when its variables are longer than S3 takes", () => {
     const request = { workflows: [], variables: { text: "x".repeat(2_000) } };
     expect(() => dropMetadata(request)).toThrow("too long to send with a bundle");

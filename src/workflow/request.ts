@@ -24,7 +24,13 @@ export type Request = {
 };
 
 /** A value for a variable, to be coerced to the type of what it replaces. */
-export type Override = { readonly name: string; readonly text: string; readonly place: Place };
+export type Override = {
+  readonly name: string;
+  readonly text: string;
+  readonly place: Place;
+  /** From run.yaml, which is there for any run of the bundle. */
+  readonly isDefault: boolean;
+};
 
 export type Wish = {
   readonly workflows: readonly { readonly name: string; readonly place: Place }[];
@@ -50,7 +56,7 @@ const overrides: Reader<readonly Override[]> = {
     if (value.type !== "map") return reject(value, { what: "a map of names to values" }, report);
     return value.entries.flatMap(({ key, place, value: given }) => {
       const read = override.read(given, report);
-      return read ? [{ name: key, text: read.source, place }] : [];
+      return read ? [{ name: key, text: read.source, place, isDefault: true }] : [];
     });
   },
 };
@@ -88,7 +94,7 @@ const runFile = fields(
 
 export const runFileSchema = runFile.schema;
 
-/** The request wins over the file, variable by variable. */
+/** The request wins over the file, variable by variable. Workflows and tag of the file are for a run that names no workflow. */
 export function readWish(file: Value | undefined, request: Request, report: Report): Wish {
   const defaults = file ? runFile.read(file, report) : undefined;
   const asked = request.workflows.map((name) => ({
@@ -99,21 +105,31 @@ export function readWish(file: Value | undefined, request: Request, report: Repo
     name,
     text: value,
     place: nowhere("request", `variables.${name}`),
+    isDefault: false,
   }));
   for (const { text: value, place } of [...(defaults?.variables ?? []), ...given]) {
     const fault = textFault(value);
     if (fault) report(place, ...fault);
   }
-  const tag =
-    request.tag === undefined
-      ? defaults?.tag
-      : { tag: request.tag, place: nowhere("request", "tag") };
-  if (tag && !isName(tag.tag)) report(tag.place, `${quote(tag.tag)} is no tag`, NAME_RULE);
   return {
     workflows: asked.length > 0 ? asked : (defaults?.workflows ?? []),
     overrides: new Map(
       [...(defaults?.variables ?? []), ...given].map((each) => [exportedName(each.name), each]),
     ),
-    tag: tag?.tag,
+    tag: readTag(defaults?.tag, request, report),
   };
+}
+
+/** A bad one in the file is told even where the request has its own. */
+function readTag(
+  fromFile: { readonly tag: string; readonly place: Place } | undefined,
+  { tag: asked, workflows }: Request,
+  report: Report,
+): string | undefined {
+  const fromRequest =
+    asked === undefined ? undefined : { tag: asked, place: nowhere("request", "tag") };
+  for (const each of [fromRequest, fromFile]) {
+    if (each && !isName(each.tag)) report(each.place, `${quote(each.tag)} is no tag`, NAME_RULE);
+  }
+  return asked ?? (workflows.length > 0 ? undefined : fromFile?.tag);
 }

@@ -254,7 +254,7 @@ function warnOfKept(name: string, sections: Sections, workflow: string, warn: Re
   );
 }
 
-/** Every override must be declared by a section that the run uses. */
+/** Every override must be declared by a section that the run uses; those of run.yaml by any. */
 export function checkOverrides(
   overrides: Iterable<Override>,
   sections: Sections,
@@ -264,10 +264,11 @@ export function checkOverrides(
   const used = [GLOBAL, ...closure];
   const namesOf = (section: string) => [...(sections.get(section)?.keys() ?? [])];
   const declared = used.flatMap(namesOf);
-  for (const { name, place } of overrides) {
+  for (const { name, place, isDefault } of overrides) {
     const isSame = (each: string) => exportedName(each) === exportedName(name);
     if (declared.some(isSame)) continue;
     const elsewhere = [...sections.keys()].find((section) => namesOf(section).some(isSame));
+    if (isDefault && elsewhere !== undefined) continue;
     const hint =
       elsewhere === undefined
         ? suggest(name, [...new Set(declared)], "variables")

@@ -182,6 +182,22 @@ describe("what is asked for", () => {
     expect([asked.workflows, asked.tag]).toEqual([["fetch"], "v2"]);
     expect(asked.jobs[0]?.environment).toEqual({ A: "1", B: "2", C: "0" });
   });
+
+  test("what run.yaml says for some workflows stands in the way of no other", () => {
+    const parts = {
+      workflows: diamond,
+      variables: "variables: {lint: {text: x}, fetch: {n: 1}}",
+      run: "workflows: lint\ntag: v1\nvariables: {text: ry, n: 2}\n",
+    };
+    const { tag, jobs } = compile({ ...parts, request: { workflows: ["fetch"] } });
+    expect(jobs.map(({ environment }) => environment)).toEqual([{ N: "2" }]);
+    expect(tag).toBeUndefined();
+    expect(compile(parts).jobs.map(({ environment }) => environment)).toEqual([{ TEXT: "ry" }]);
+    const request = { workflows: ["fetch"], variables: { text: "no" } };
+    expect(() => compile({ ...parts, request })).toThrow(
+      "lint does, which is not part of this run",
+    );
+  });
 });
 
 describe("depends-on", () => {

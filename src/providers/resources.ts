@@ -17,6 +17,8 @@ import {
 import { findEntry, type MapValue, type Value } from "./value.ts";
 
 const DISK_BYTES = 100e9;
+/** The largest gp3 volume that every region has. */
+const DISK_BYTES_MAX = 16 * 2 ** 40;
 const MAX_DURATION_MS = 24 * 60 * 60_000;
 /** Each try is paid for. */
 const TRIES_MAX = 10;
@@ -90,6 +92,15 @@ const instanceType = scalar<string>(
       : undefined,
 );
 
+const disk: Reader<number> = {
+  schema: bytes.schema,
+  read: (value, report) => {
+    const read = bytes.read(value, report);
+    if (read === undefined || read <= DISK_BYTES_MAX) return read;
+    return report(value.place, "is larger than any volume", "ask for 16TiB or less");
+  },
+};
+
 const price = scalar<number>(
   { type: "number", exclusiveMinimum: 0 },
   { what: "a price in US dollars an hour, above 0", hint: "write a plain number, as in 1.50" },
@@ -102,7 +113,7 @@ const parts = fields(
     cpu: optional(integer({ min: 1, max: any })),
     memory: optional(bytes),
     gpu: optional(gpu),
-    disk: optional(bytes),
+    disk: optional(disk),
     max_duration: optional(duration),
     burstable: optional(boolean),
     instance_type: optional(instanceType),

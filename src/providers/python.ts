@@ -68,11 +68,13 @@ const version: Reader<string> = {
       hint: "name major and minor version",
     };
     if (value.type !== "scalar") return reject(value, wanted, report);
+    const tooOld = `Python ${value.source} is too old`;
+    const cure = `ask for 3.${OLDEST_MINOR} or later`;
+    if (/^[0-2](?:\.\d{1,2}){0,2}$/.test(value.source)) return report(value.place, tooOld, cure);
     const minor = /^3\.(\d{1,2})$/.exec(value.source)?.[1];
     if (minor === undefined) return reject(value, wanted, report);
     if (Number(minor) >= OLDEST_MINOR) return `3.${Number(minor)}`;
-    const hint = minor === "1" ? 'did you mean "3.10"?' : `ask for 3.${OLDEST_MINOR} or later`;
-    return report(value.place, `Python ${value.source} is too old`, hint);
+    return report(value.place, tooOld, minor === "1" ? 'did you mean "3.10"?' : cure);
   },
 };
 
@@ -167,9 +169,6 @@ function wantedFiles(
   const below = (path: string) => (workingDir === "." ? path : `${workingDir}/${path}`);
   const [script = ""] = words;
   const files: WantedFile[] = [];
-  if (workingDir !== ".") {
-    files.push({ what: "working directory", path: workingDir, place: placeOf("working_dir") });
-  }
   if (!/^[-/]/.test(script)) {
     files.push({ what: "script", path: below(script), place: placeOf("python_script") });
   }

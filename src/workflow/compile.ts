@@ -7,6 +7,7 @@ import { suggest } from "../providers/near.ts";
 import { type Problem, quote, type Report, renderProblem } from "../providers/problem.ts";
 import type { JobPart, Provider, WantedFile } from "../providers/provider.ts";
 import { python } from "../providers/python.ts";
+import { findEntry } from "../providers/value.ts";
 import { BundleError } from "./bundle-error.ts";
 import { type BundleFiles, nowhere, parseFiles } from "./files.ts";
 import { checkGraph, closureOf, findRoots, jobDependencies } from "./graph.ts";
@@ -243,9 +244,20 @@ function compileParts({ workflow, exported }: Opened, work: Work): readonly Name
   });
   return (parts ?? []).map((part) => ({
     ...part,
+    wants: [...wantedFolder(part, workflow), ...(part.wants ?? [])],
     environment: { ...exported, ...part.environment },
     name: part.part === "" ? workflow.name : `${workflow.name}.${part.part}`,
   }));
+}
+
+/** A job begins in its working directory, whatever its provider. */
+function wantedFolder(
+  { workingDir, wants = [] }: JobPart,
+  workflow: Workflow,
+): readonly WantedFile[] {
+  if (workingDir === "." || wants.some(({ what }) => what === "working directory")) return [];
+  const place = findEntry(workflow.parameters, "working_dir")?.value.place ?? workflow.place;
+  return [{ what: "working directory", path: workingDir, place }];
 }
 
 function assemble(

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of workflow files are written so.
 /** Files that workflows name and that would not be there on the machine. */
 import { expect, test } from "vitest";
 import { readBundle } from "../../../src/cli/bundle.ts";
@@ -16,6 +17,11 @@ async function missingOf(tree: Tree, ...workflows: readonly string[]): Promise<r
   const sets = [{ job: "prepare", attempt: 1 }];
   const input = makeInput({
     workflows: text,
+    files: Object.fromEntries(
+      Object.entries(tree).flatMap(([path, file]) =>
+        path.startsWith(".dstack/") && typeof file === "string" ? [[path, file]] : [],
+      ),
+    ),
     tags: { "prepare:v1": { ...tags["prepare:v1"], sets } },
   });
   return (await findMissingFiles(bundle, compileBundle(input))).map(renderProblem);
@@ -51,6 +57,28 @@ test("a script, a requirements file and a folder that are missing are told at th
     '.dstack/workflows.yaml:8:20: workflows[b].python_script: the script "train.py" is not there; did you mean "trian.py"?',
     '.dstack/workflows.yaml:12:18: workflows[c].working_dir: the working directory "tools" is not there; paths are relative to the directory that holds .dstack, or to working_dir',
     '.dstack/workflows.yaml:15:20: workflows[d].python_script: the script "src" is a folder; name the file in it',
+  ]);
+});
+
+test("the working directory of a job is looked for whatever its provider is", async () => {
+  const files = {
+    ".dstack/providers/sh.yaml":
+      'parameters: {type: object, properties: {dir: {type: string}}}\njobs: [{commands: ls, working_dir: "${{ dir }}"}]\n',
+    "here/x": "",
+  };
+  const told = await missingOf(
+    files,
+    "  - {name: a, provider: curl, url: http://127.0.0.1/x, output: x, artifacts: [x], working_dir: nowhere}",
+    "  - {name: b, provider: curl, url: http://127.0.0.1/x, output: x, artifacts: [x], working_dir: here}",
+    "  - {name: c, provider: sh, dir: neither}",
+  );
+  expect(told).toEqual([
+    expect.stringMatching(
+      /^\S+:2:\d+: workflows\[a\]\.working_dir: the working directory "nowhere" is not there/,
+    ),
+    expect.stringMatching(
+      /^\S+:4:\d+: workflows\[c\]: the working directory "neither" is not there/,
+    ),
   ]);
 });
 

@@ -152,7 +152,7 @@ it("needs a name and a provider of each workflow, and refuses keys that the prov
     'workflows.yaml:2:5: workflows[0]: needs "name"; add name: …',
     'workflows.yaml:4:5: workflows[b]: needs "provider"; known providers: python, curl, own',
     'workflows.yaml:6:5: workflows[c]: needs "output"; add output: …',
-    'workflows[d].python: must be a Python version from 3.8 on, as "3.12", found the text "2.7"',
+    "workflows[d].python: Python 2.7 is too old; ask for 3.8 or later",
     'workflows[d].artifact: unknown key "artifact"; did you mean "artifacts"?',
     'workflows[e]: needs "python_script"; add python_script: …',
     "workflows[f].count: must be 1 or more, found the number 0",

@@ -56,7 +56,10 @@ async function readFiles(
   store: Store,
   { bundleKey, isZip, bytes }: { bundleKey: string; isZip: boolean; bytes: number },
 ): Promise<ReadonlyMap<string, string>> {
-  const signal = AbortSignal.timeout(READ_MS);
+  // A timer of our own: AbortSignal.timeout would hold on to all that was read until it rings.
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), READ_MS);
+  const { signal } = stop;
   try {
     if (!isZip) return await readTarDotDstack(await store.open(bundleKey), { signal });
     const read = (start: number, end: number) => store.open(bundleKey, { start, end });
@@ -65,6 +68,8 @@ async function readFiles(
     if (!signal.aborted) throw cause;
     const hint = "Send fewer or smaller files.";
     throw new UserError("the bundle could not be read within 10 minutes", hint, { cause });
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -11,7 +11,7 @@ let missed = 0;
 for (const { name, test = "every run" } of MUTANTS) {
   const run = spawnSync(
     "node_modules/.bin/vitest",
-    ["run", "--project", "simulation", "-t", test, "--reporter=dot"],
+    ["run", "--project", "simulation", "-t", test, "--reporter=dot", "--bail=1"],
     { env: { ...process.env, MUTANT: name, SEEDS, SEED: "" }, encoding: "utf8" },
   );
   const seed = /seed (\d+): ([^\n]*)/.exec(`${run.stdout}${run.stderr}`);

@@ -17,6 +17,8 @@ const cloud = await startLocalCloud({
   ],
   bootMs: 20,
   throttling: false,
+  // Machines write where the test looks.
+  sandbox: "none",
   // So that a kill hits a journal while it is rewritten, too.
   rewriteLinesMin: 200,
   log: (message, { error }) => {

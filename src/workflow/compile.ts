@@ -122,30 +122,40 @@ function compileWorkflows(
   file: Parameters<typeof readWorkflows>[0],
 ): Pick<Compiled, "jobs" | "workflows" | "wants"> {
   const { wish, report } = work;
-  const raw = new Map(readWorkflows(file, report).map((each) => [each.name, each]));
-  const sections = readSections(work.files.variables, [...raw.keys()], report);
+  const all = readWorkflows(file, report);
+  const raw = new Map(all.filter((each) => each.hasGoodName).map((each) => [each.name, each]));
+  const allNames = all.map(({ name }) => name).filter((name) => name !== "");
+  const sections = readSections(work.files.variables, allNames, report);
   const opened = new Map<string, Opened>();
   const open = (overrides: Wish["overrides"]) => (name: string) => {
     const workflow = raw.get(name);
     if (!workflow) return undefined;
-    const result = opened.get(name) ?? openOne(workflow, sections, overrides, work);
+    const result = opened.get(name) ?? openOne(workflow, { sections, overrides, allNames }, work);
     opened.set(name, result);
     return result.workflow;
   };
 
-  const asked = findAsked(raw, wish, report);
+  const asked = findAsked(allNames, wish, report);
   // Overrides belong to what runs; the rest is opened as it stands, to find its problems too.
   if (asked.length > 0) closureOf(asked, open(wish.overrides));
   for (const name of raw.keys()) open(asked.length > 0 ? new Map() : wish.overrides)(name);
   const workflows = new Map([...opened].map(([name, each]) => [name, each.workflow]));
-  const hasCircle = checkGraph(workflows, report);
+  const badlyNamed = all
+    .filter((each) => !each.hasGoodName)
+    .map((each) => openOne(each, { sections, overrides: new Map(), allNames }, work));
+  const hasCircle = checkGraph(
+    workflows,
+    badlyNamed.map((each) => each.workflow),
+    report,
+  );
+  for (const each of badlyNamed) compileParts(each, work);
 
   const names = asked.length > 0 ? asked : listRoots(workflows, hasCircle, report);
   const closure = closureOf(names, (name) => workflows.get(name));
   checkOverrides(
     wish.overrides.values(),
     sections,
-    closure.map(({ name }) => name),
+    [...closure, ...badlyNamed.map((each) => each.workflow)].map(({ name }) => name),
     report,
   );
   const parts = new Map([...opened].map(([name, each]) => [name, compileParts(each, work)]));
@@ -156,18 +166,10 @@ function compileWorkflows(
 }
 
 /** The names asked for, each once; unknown ones are reported. */
-function findAsked(
-  raw: ReadonlyMap<string, RawWorkflow>,
-  wish: Wish,
-  report: Report,
-): readonly string[] {
+function findAsked(known: readonly string[], wish: Wish, report: Report): readonly string[] {
   for (const { name, place } of wish.workflows) {
-    if (raw.has(name)) continue;
-    report(
-      place,
-      `there is no workflow ${quote(name)}`,
-      suggest(name, [...raw.keys()], "workflows"),
-    );
+    if (known.includes(name)) continue;
+    report(place, `there is no workflow ${quote(name)}`, suggest(name, known, "workflows"));
   }
   return [...new Set(wish.workflows.map(({ name }) => name))];
 }
@@ -190,10 +192,19 @@ function listRoots(
 
 function openOne(
   raw: RawWorkflow,
-  sections: Sections,
-  overrides: Wish["overrides"],
-  { input, report, warn, providers, budget }: Work,
+  {
+    sections,
+    overrides,
+    allNames: names,
+  }: {
+    readonly sections: Sections;
+    readonly overrides: Wish["overrides"];
+    readonly allNames: readonly string[];
+  },
+  { input, report: tell, warn, providers, budget }: Work,
 ): Opened {
+  // Without a name, nobody knows which variables it sees.
+  const report: Report = raw.name === "" ? () => undefined : tell;
   const builtins = builtinsOf(input, raw.name);
   const scope = openScope({ sections, workflow: raw.name, builtins, overrides, budget }, report);
   // The name is taken as written: sections of variables go by it.
@@ -201,7 +212,7 @@ function openOne(
     entry.key === "name" ? entry : { ...entry, value: interpolate(entry.value, scope, report) },
   );
   return {
-    workflow: openWorkflow(raw, { ...raw.map, entries }, providers, report),
+    workflow: openWorkflow(raw, { ...raw.map, entries }, { providers, names }, tell),
     exported: exportVariables(scope, sections, raw.name, { report, warn }),
   };
 }

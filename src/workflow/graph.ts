@@ -7,15 +7,20 @@ import type { Dependency, Workflow } from "./workflows.ts";
 export const jobDependencies = (workflow: Workflow): readonly Dependency[] =>
   workflow.dependsOn.filter(({ tag }) => tag === undefined);
 
-/** Reports unknown workflows, workflows that depend on themselves, and each circle once. Returns whether there is a circle. */
-export function checkGraph(workflows: ReadonlyMap<string, Workflow>, report: Report): boolean {
+/** `badlyNamed` are known and in no circle. Reports unknown workflows, workflows that depend on themselves, and each circle once. Returns whether there is a circle. */
+export function checkGraph(
+  workflows: ReadonlyMap<string, Workflow>,
+  badlyNamed: readonly Workflow[],
+  report: Report,
+): boolean {
   const names = [...workflows.keys()];
-  for (const workflow of workflows.values()) {
+  const known = new Set([...names, ...badlyNamed.map(({ name }) => name)]);
+  for (const workflow of [...workflows.values(), ...badlyNamed]) {
     for (const { workflow: name, place } of jobDependencies(workflow)) {
       if (name === workflow.name) {
         const hint = `take it out, or name a tag, as in ${name}:latest, for the artifacts of an earlier run`;
         report(place, `${name} depends on itself`, hint);
-      } else if (!workflows.has(name)) {
+      } else if (!known.has(name)) {
         report(place, `unknown workflow ${quote(name)}`, suggest(name, names, "workflows"));
       }
     }

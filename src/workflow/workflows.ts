@@ -1,8 +1,9 @@
 /** `.dstack/workflows.yaml`: the list of workflows, their names, what they depend on. */
-import { suggest } from "../providers/near.ts";
+import { nearNames, suggest } from "../providers/near.ts";
 import { type Place, quote, type Report } from "../providers/problem.ts";
 import type { Provider } from "../providers/provider.ts";
 import { reject, rejectKey, text } from "../providers/read.ts";
+import { unknownProvider } from "../providers/unknown.ts";
 import { type Entry, findEntry, isNull, type MapValue, type Value } from "../providers/value.ts";
 import { isName, NAME_RULE } from "./names.ts";
 import { GLOBAL } from "./variables.ts";
@@ -12,7 +13,14 @@ const WORKFLOWS_MAX = 1_000;
 const OWN_KEYS = ["name", "provider", "depends-on"];
 
 /** A workflow as written, its references not filled in. */
-export type RawWorkflow = { readonly name: string; readonly place: Place; readonly map: MapValue };
+export type RawWorkflow = {
+  /** As written, and empty without one. */
+  readonly name: string;
+  readonly place: Place;
+  readonly map: MapValue;
+  /** No other has it, and it is allowed; else that has been reported, and nothing can be run. */
+  readonly hasGoodName: boolean;
+};
 
 export type Dependency = {
   readonly workflow: string;
@@ -30,13 +38,13 @@ export type Workflow = {
   readonly name: string;
   readonly place: Place;
   readonly dependsOn: readonly Dependency[];
-  /** Undefined when it is unknown, which has been reported. */
+  /** Undefined when it is broken, which has been reported; one to check by when it is unknown. */
   readonly provider: Provider | undefined;
   /** What the provider reads: everything but name, provider and depends-on. */
   readonly parameters: MapValue;
 };
 
-/** In the order of the file. Those without a usable name are reported and left out. */
+/** In the order of the file. Those without a usable name are reported, and there to be checked. */
 export function readWorkflows(file: Value, report: Report): readonly RawWorkflow[] {
   if (file.type !== "map") {
     reject(
@@ -84,6 +92,14 @@ function readWorkflow(
     const hint = "write name: and provider: on lines of their own";
     return reject(item, { what: "a map that describes a workflow", hint }, report);
   }
+  const name = readName(item, names, report);
+  const written = findEntry(item, "name")?.value;
+  const source = written?.type === "scalar" && !isNull(written) ? written.source : "";
+  const hasGoodName = name !== undefined;
+  return { name: name ?? source, place: item.place, map: item, hasGoodName };
+}
+
+function readName(item: MapValue, names: Map<string, string>, report: Report): string | undefined {
   const entry = findEntry(item, "name");
   if (!entry || isNull(entry.value)) {
     return report(entry?.place ?? item.place, 'needs "name"', "add name: …");
@@ -102,16 +118,16 @@ function readWorkflow(
   }
   const twin = names.get(name.toLowerCase());
   names.set(name.toLowerCase(), name);
-  if (twin === undefined) return { name, place: item.place, map: item };
+  if (twin === undefined) return name;
   const isSame = twin === name ? "" : `, but for case, as ${quote(twin)}`;
   return report(value.place, `the name ${quote(name)} is taken${isSame}`, "choose another name");
 }
 
-/** A workflow whose references have been filled in. */
+/** A workflow whose references have been filled in. `names` are those of all, also of those with a bad one. */
 export function openWorkflow(
   { name, place }: RawWorkflow,
   map: MapValue,
-  providers: Providers,
+  { providers, names }: { readonly providers: Providers; readonly names: readonly string[] },
   report: Report,
 ): Workflow {
   const provider = readProvider(map, providers, report);
@@ -120,30 +136,28 @@ export function openWorkflow(
     name,
     place,
     provider,
-    dependsOn: dependsOn && !isNull(dependsOn) ? readDependencies(dependsOn, report) : [],
+    dependsOn: dependsOn && !isNull(dependsOn) ? readDependencies(dependsOn, names, report) : [],
     parameters: readParameters(map, provider, report),
   };
 }
 
+/** One that is unknown is taken for the one that it comes close to. */
 function readProvider(map: MapValue, providers: Providers, report: Report): Provider | undefined {
   const entry = findEntry(map, "provider");
   const names = [...providers.keys()];
   if (!entry || isNull(entry.value)) {
-    return report(
-      entry?.place ?? map.place,
-      'needs "provider"',
-      `known providers: ${names.join(", ")}`,
-    );
+    const hint = `known providers: ${names.join(", ")}`;
+    report(entry?.place ?? map.place, 'needs "provider"', hint);
+    return unknownProvider;
   }
   const name = text("the name of a provider").read(entry.value, report);
-  if (name === undefined) return undefined;
+  if (name === undefined) return unknownProvider;
   const provider = providers.get(name);
   if (provider || providers.has(name)) return provider;
-  return report(
-    entry.value.place,
-    `unknown provider ${quote(name)}`,
-    suggest(name, names, "providers"),
-  );
+  const hint = suggest(name, names, "providers");
+  report(entry.value.place, `unknown provider ${quote(name)}`, hint);
+  const [near, ...others] = nearNames(name, names);
+  return near === undefined || others.length > 0 ? unknownProvider : providers.get(near);
 }
 
 /** Unknown keys are told here, where the keys of every workflow are known too. */
@@ -164,9 +178,13 @@ const WANTED_DEPENDENCY = {
   hint: "write prepare, or prepare:latest",
 };
 
-function readDependencies(value: Value, report: Report): readonly Dependency[] {
+function readDependencies(
+  value: Value,
+  names: readonly string[],
+  report: Report,
+): readonly Dependency[] {
   const items = value.type === "list" ? value.items : [value];
-  const read = items.flatMap((item) => readDependency(item, report) ?? []);
+  const read = items.flatMap((item) => readDependency(item, names, report) ?? []);
   return read.filter((dependency, index) => {
     const isFirst = read.findIndex((each) => each.reference === dependency.reference) === index;
     if (!isFirst)
@@ -175,10 +193,17 @@ function readDependencies(value: Value, report: Report): readonly Dependency[] {
   });
 }
 
-function readDependency(item: Value, report: Report): Dependency | undefined {
+function readDependency(
+  item: Value,
+  names: readonly string[],
+  report: Report,
+): Dependency | undefined {
   if (item.type !== "scalar" || typeof item.value !== "string") {
     return reject(item, WANTED_DEPENDENCY, report);
   }
+  // A bad name has been told where it is given.
+  const isTold = names.includes(item.value) && !isName(item.value);
+  if (isTold) return undefined;
   const [workflow = "", tag, ...rest] = item.value.split(":");
   if (rest.length > 0 || !isName(workflow) || (tag !== undefined && !isName(tag))) {
     return reject(item, WANTED_DEPENDENCY, report);

@@ -76,12 +76,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "      ({ batches } = next);",
   },
   {
-    name: "a refusal taken for the answer to an earlier call",
-    file: "src/daemon/launching.ts",
-    find: "    if (!(await voidAll(frozen, options))) return lookUp(token, options, error);",
-    replace: "",
-  },
-  {
     name: "an order that no record holds left to be worked on",
     file: "src/daemon/launching.ts",
     find: "    if (!isRecorded(run, orderKey(token, index))) {",
@@ -182,12 +176,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `kind !== "quota" && kind !== "refused" && kind !== "unavailable"`,
   },
   {
-    name: "a ceiling counted from attempts alone",
-    file: "src/core/limits.ts",
-    find: "left.instances - strays.length",
-    replace: "left.instances",
-  },
-  {
     name: "an orphan by an unreadable record",
     file: "src/daemon/sweep.ts",
     find: `  if (saved === "unreadable") return false;`,
@@ -200,37 +188,10 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `each.job === job && each.outcome?.type !== undefined`,
   },
   {
-    name: "a lease that nobody heeds",
-    file: "src/daemon/lease.ts",
-    find: "    return at - watched.since > LEASE_MS;",
-    replace: "    return true;",
-  },
-  {
     name: "a dead daemon's lease that never lapses",
     file: "src/daemon/lease.ts",
     find: "    return at - watched.since > LEASE_MS;",
     replace: "    return false;",
-  },
-  {
-    name: "a record saved over another's",
-    file: "src/daemon/records.ts",
-    find: "{ condition: { ifEtag: etag } }",
-    replace: "{}",
-  },
-  {
-    name: "a record without its marker",
-    file: "src/daemon/records.ts",
-    find: `  await markOpen(store, run.id);
-  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });`,
-    replace: `  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
-  await markOpen(store, run.id);`,
-  },
-  {
-    name: "a drop taken in twice because its record is unreadable",
-    file: "src/daemon/intake.ts",
-    find: `    if (saved === "unreadable") {`,
-    replace: `    if (saved === "unreadable") continue;
-    if (saved === "unreadable") {`,
   },
   {
     name: "a run closed while a machine of it lives",
@@ -251,12 +212,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `count("failed") <= job.resources.retry.failed + 1`,
   },
   {
-    name: "a machine gone because one listing left it out",
-    file: "src/core/settle.ts",
-    find: "  const isAbsent = attempt.missingSince !== undefined && look.at - attempt.missingSince > ABSENT_MS;",
-    replace: "  const isAbsent = attempt.missingSince !== undefined;",
-  },
-  {
     name: "a machine that shuts down taken for gone",
     file: "src/core/observation.ts",
     find: `instance.state !== "terminated"`,
@@ -266,12 +221,6 @@ export const MUTANTS: readonly Mutant[] = [
     name: "drops that only an event can find",
     file: "src/daemon/turns.ts",
     find: "    intakes.take(drops.map((drop) => drop.key));",
-    replace: "",
-  },
-  {
-    name: "an answer remembered over a lease that was lost",
-    file: "src/daemon/turns.ts",
-    find: "      actor.forget();",
     replace: "",
   },
 ];

@@ -99,6 +99,8 @@ export async function layOutSandbox(
 
 const FOLDERS = ["etc", "root", "home", "opt", "srv", "var/log", "var/cache", "tmp", "var/tmp"];
 
+const TEMPORARY: ReadonlySet<string> = new Set(["/tmp", "/var/tmp"]);
+
 async function layOutFolder(
   sandbox: RealSandbox,
   at: string,
@@ -109,7 +111,9 @@ async function layOutFolder(
   for (const name of [...FOLDERS, ...inside]) await mkdir(join(disk, name), { recursive: true });
   for (const name of ["flags", "bin"]) await mkdir(join(at, name), { recursive: true });
   // Not by mkdir, which heeds the umask. Whoever is not root shall get through, and the machine's folder is closed anyway.
-  for (const name of FOLDERS) await chmod(join(disk, name), name.endsWith("tmp") ? 0o1777 : 0o755);
+  for (const name of FOLDERS) {
+    await chmod(join(disk, name), TEMPORARY.has(`/${name}`) ? 0o1777 : 0o755);
+  }
   await chmod(disk, 0o755);
   for (const [name, text] of Object.entries(ETC)) await writeFile(join(disk, "etc", name), text);
   await writeFile(join(at, "bin/as-job"), renderAsJob(sandbox, ports));
@@ -136,7 +140,8 @@ async function makePlaces(disk: string, mounts: readonly Mount[]): Promise<void>
   }
   for (const folder of [...folders].toSorted()) {
     await mkdir(join(disk, folder), { recursive: true });
-    await chmod(join(disk, folder), 0o755);
+    // What is mounted below /tmp leaves it open to all.
+    await chmod(join(disk, folder), TEMPORARY.has(folder) ? 0o1777 : 0o755);
   }
 }
 

@@ -7,6 +7,7 @@ const BROKEN = {
   ".dstack/workflows.yaml": `workflows:
   - name: train
     provider: pyton
+    python_script: test.py
   - name: test
     provider: python
     python_script: test.py
@@ -23,11 +24,11 @@ const SHOWN = `.dstack/variables.yaml:2:3: variables.tset: there is no workflow 
 .dstack/workflows.yaml:3:15: workflows[train].provider: unknown provider "pyton"; did you mean "python"?
     3 |     provider: pyton
       |               ^
-.dstack/workflows.yaml:7:18: workflows[test].depends-on[0]: unknown workflow "trian"; did you mean "train"?
-    7 |     depends-on: [trian]
+.dstack/workflows.yaml:8:18: workflows[test].depends-on[0]: unknown workflow "trian"; did you mean "train"?
+    8 |     depends-on: [trian]
       |                  ^
-.dstack/workflows.yaml:8:17: workflows[test].resources.gpus: unknown key "gpus"; did you mean "gpu"?
-    8 |     resources: {gpus: 1}
+.dstack/workflows.yaml:9:17: workflows[test].resources.gpus: unknown key "gpus"; did you mean "gpu"?
+    9 |     resources: {gpus: 1}
       |                 ^
 `;
 

@@ -1,11 +1,14 @@
 /** The derived view of each open run, for people and commands: written when it changes, and once more when the run is finished. */
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { key } from "../core/layout.ts";
 import type { HoldNow } from "../core/plan.ts";
 import type { Run } from "../core/run.ts";
 import { type Hold, type RunView, viewRun } from "../core/view.ts";
+import { CloudError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { readDocument } from "./documents.ts";
+import { readRun } from "./records.ts";
 
 export type StatusWriter = {
   /** Writes the view if it differs from what this process wrote last. */
@@ -15,19 +18,24 @@ export type StatusWriter = {
 };
 
 export function createStatusWriter(store: Store): StatusWriter {
-  const written = new Map<string, { readonly body: string; readonly holds: readonly Hold[] }>();
+  const written = new Map<string, Written>();
 
   async function write(run: Run, holds: readonly HoldNow[], at: number): Promise<void> {
-    const before = written.get(run.id) ?? { body: "", holds: await holdsBefore(store, run.id) };
+    const before = written.get(run.id) ?? (await readBefore(store, run));
     const dated = holds.map((hold) => dateHold(hold, before.holds, at));
     const view = viewRun(run, { at, holds: dated });
     // Cost runs on with the clock; it is not worth a write of its own.
     const body = JSON.stringify({ ...view, costUsd: 0, jobs: view.jobs.map(withoutCost) });
     if (body === before.body) return;
-    await store.put(key.status(run.id), JSON.stringify({ format: 1, ...view }), {
+    // What is not told now is read anew: a daemon that lost its lease must not write over the last word of another.
+    written.delete(run.id);
+    const condition =
+      before.etag === undefined ? { ifAbsent: true as const } : { ifEtag: before.etag };
+    const etag = await store.put(key.status(run.id), JSON.stringify({ format: 1, ...view }), {
       contentType: "application/json",
+      condition,
     });
-    written.set(run.id, { body, holds: dated });
+    written.set(run.id, { body, holds: dated, etag });
   }
 
   return { write, forget: (run) => written.delete(run) };
@@ -54,10 +62,27 @@ function dateHold(hold: HoldNow, before: readonly Hold[], at: number): Hold {
   };
 }
 
-/** After a restart, what the daemon before this one wrote. */
-async function holdsBefore(store: Store, run: string): Promise<readonly Hold[]> {
-  const view = await readDocument(store, key.status(run), holdsSchema);
-  return view.type === "found" ? view.content.jobs.flatMap((job) => job.holds) : [];
+type Written = {
+  /** Empty when it is not known. */
+  readonly body: string;
+  readonly holds: readonly Hold[];
+  /** Undefined when there is none. */
+  readonly etag: string | undefined;
+};
+
+/**
+ * What stands there, at first or after a write that went wrong. Then the record must still be the one that is told of: it
+ * changes before its status does, so whoever has told something newer is noticed here, or by the write's condition.
+ */
+async function readBefore(store: Store, run: Run): Promise<Written> {
+  const view = await readDocument(store, key.status(run.id), holdsSchema);
+  const saved = await readRun(store, run.id);
+  if (saved === undefined || saved === "unreadable" || !isDeepStrictEqual(saved.run, run)) {
+    throw new CloudError("conflict", `telling of ${run.id}: its record is another by now`);
+  }
+  if (view.type === "absent") return { body: "", holds: [], etag: undefined };
+  const holds = view.type === "found" ? view.content.jobs.flatMap((job) => job.holds) : [];
+  return { body: "", holds, etag: view.etag };
 }
 
 /** As much of a view as is used again. */

@@ -19,7 +19,7 @@ import type { Catalog } from "../core/offers.ts";
 import { isLiving, type Run } from "../core/run.ts";
 import { isFinished, runState } from "../core/states.ts";
 import { type Step, step } from "../core/step.ts";
-import { describeError, isCloudError } from "../errors.ts";
+import { CloudError, describeError, isCloudError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
 import type { Actor } from "./acts.ts";
@@ -89,6 +89,7 @@ export async function tick(planner: Planner): Promise<Ticked> {
 
 async function look(planner: Planner): Promise<World> {
   const { cloud, store, clock } = planner;
+  const beganAt = clock.now();
   // First order: instances before records, and never from a cache. A record is saved before its
   // instances are launched, so an instance whose record cannot be found is an orphan, not early.
   const instances = await cloud.listInstances();
@@ -98,10 +99,20 @@ async function look(planner: Planner): Promise<World> {
   const inbox = await readInbox(store);
   const catalog = await readCatalog(planner);
   const at = clock.now();
+  checkFresh(at - beganAt);
   const open = runs.saved.map(({ run }) => run);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
   return { ...runs, at, instances, inbox, catalog, todayUsd };
+}
+
+/** What was read longer ago than this may be over: the host stood still, or its clock was set. */
+const LOOK_MS_MAX = 60_000;
+
+function checkFresh(tookMs: number): void {
+  if (Math.abs(tookMs) <= LOOK_MS_MAX) return;
+  const seconds = Math.round(tookMs / 1000);
+  throw new CloudError("unavailable", `looking at the world took ${seconds} s; it is another now`);
 }
 
 /** Once each: its run stands still until somebody mends it, and its machines are bounded by themselves alone. */

@@ -8,7 +8,7 @@ trap 'rm -rf "$results"' EXIT
 status=0
 
 # More seeds than npm test has time for.
-SEEDS="${SEEDS:-1000}" node_modules/.bin/vitest run --project simulation \
+SEEDS="${SEEDS:-3000}" node_modules/.bin/vitest run --project simulation \
   --reporter=default --reporter=json --outputFile.json="$results/simulation.json" || status=1
 
 # Planted bugs: the simulation must catch each of them.

@@ -80,17 +80,33 @@ const STATUSES: Readonly<Record<string, number>> = {
   VcpuLimitExceeded: 400,
 };
 
+/**
+ * They send the head of their answer before they are done, so that an error of theirs may come as the body of a 200.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+ */
+const LATE_ERRORS: readonly string[] = [
+  "s3:CompleteMultipartUpload",
+  "s3:CopyObject",
+  "s3:UploadPartCopy",
+];
+const STATUS_WORDS = "an HTTP status from 400 to 599, or 200 where S3 may answer so";
+const isStatus = (status: number): boolean => status === 200 || (status >= 400 && status <= 599);
+
 const errorRule = z
   .strictObject({
     fault: z.literal("error"),
     ...call,
     code: z.string().regex(/^[A-Za-z][A-Za-z0-9.]{0,63}$/, "a code has letters, digits and dots"),
-    status: z.int().min(400).max(599).optional(),
+    status: z.int().refine(isStatus, STATUS_WORDS).optional(),
     message: z.string().default("planted by a fault rule"),
   })
   .refine(({ code, status }) => status !== undefined || Object.hasOwn(STATUSES, code), {
     path: ["status"],
     error: "is needed for this code: an HTTP status from 400 to 599",
+  })
+  .refine(({ operation, status }) => status !== 200 || LATE_ERRORS.includes(operation), {
+    path: ["status"],
+    error: `200 with an error in its body is what ${LATE_ERRORS.join(", ")} alone may answer`,
   });
 
 export const statusOf = ({ code, status }: RuleOf<"error">): number =>

@@ -8,12 +8,18 @@ import {
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
 import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
+import {
   DeleteMessageCommand,
   PurgeQueueCommand,
   ReceiveMessageCommand,
   SendMessageCommand,
 } from "@aws-sdk/client-sqs";
 import { GetParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { callLocalCloud } from "../../src/cli/local-control.ts";
 import { makeCredentials } from "../../src/local/credentials.ts";
@@ -78,6 +84,32 @@ describe("calls", () => {
     });
     expect(await refusalOf(read(key))).toBe("NoSuchKey");
     expect(await faults.fired(id)).toBe(1);
+  });
+
+  it("an upload's completion fails in the body of a 200, and may be tried again", async () => {
+    const target = { Bucket: world.cloud.bucket, Key: "planted/late" };
+    const { UploadId } = await world.s3.send(new CreateMultipartUploadCommand(target));
+    const part = { ...target, UploadId, PartNumber: 1 };
+    const { ETag } = await world.s3.send(new UploadPartCommand({ ...part, Body: "x" }));
+    const complete = new CompleteMultipartUploadCommand({
+      ...target,
+      UploadId,
+      MultipartUpload: { Parts: [{ ETag, PartNumber: 1 }] },
+    });
+    const code = "InternalError";
+    const operation = "s3:CompleteMultipartUpload";
+    await faults.add({ fault: "error", operation, code, status: 200, times: 2 });
+    const unsignableHeaders = new Set(["content-length"]);
+    const link = await getSignedUrl(world.s3, complete, { unsignableHeaders });
+    const answer = await fetch(link, { method: "POST" });
+    expect([answer.status, await answer.text()]).toEqual([
+      200,
+      expect.stringContaining("<Error><Code>InternalError</Code>"),
+    ]);
+    expect(await refusalOf(world.s3.send(complete))).toBe(code);
+    expect(await refusalOf(read(target.Key))).toBe("NoSuchKey");
+    await world.s3.send(complete);
+    expect((await read(target.Key)).toString()).toBe("x");
   });
 
   it("each service says in its own words that it is called too often", async () => {

@@ -48,6 +48,16 @@ describe("a rule", () => {
       "rule 1 (error): status: is needed",
     ],
     [
+      "a success of what cannot fail so late",
+      [{ fault: "error", operation: "s3:PutObject", code: "InternalError", status: 200 }],
+      "rule 1 (error): status: 200 with an error in its body is what s3:CompleteMultipartUpload",
+    ],
+    [
+      "a status that is none of an error",
+      [{ fault: "error", operation: "s3:CopyObject", code: "InternalError", status: 302 }],
+      "rule 1 (error): status: an HTTP status from 400 to 599, or 200",
+    ],
+    [
       "an id twice",
       [
         { ...noCapacity, id: "a" },

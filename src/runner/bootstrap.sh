@@ -35,9 +35,14 @@ UNIT
   systemctl --quiet enable errand-later-boot.service || power_off "later boots cannot be capped"
 else
   mode=local
-  # In a process group of its own, by which the runner cancels it.
+  # In a process group of its own, by which the runner cancels it. What this shell becomes may be killed, too.
   set -m
-  (sleep $boot_cap_s && { shutdown -P now || poweroff; }) </dev/null >/dev/null 2>&1 &
+  (
+    for ((s = 0; s < boot_cap_s; s += 5)); do
+      kill -0 $$ && sleep 5 || break
+    done
+    shutdown -P now || poweroff
+  ) </dev/null >/dev/null 2>&1 &
   cap=$!
   set +m
   if [ -n "${ERRAND_LOCAL_ROOT:-}" ]; then

@@ -1006,16 +1006,21 @@ class Host:
                 return int(float(file.read().split()[0]) * 1000)
         return max(0, int((time.time() - os.path.getmtime(self.path("boot"))) * 1000))
 
-    # Powers off after so many seconds even if this process is dead or stuck. It replaces the boot cap.
+    # Powers off after so many seconds even if this process is stuck, and at once when it has been killed. It replaces the boot
+    # cap.
     def set_deadline(self, seconds):
         if self.is_machine:
             timer = ["systemd-run", "--quiet", "--unit=errand-deadline", f"--on-active={seconds}", shutil.which("shutdown")]
             subprocess.run([*timer, "-P", "now"], check=True)
             subprocess.run(["systemctl", "stop", self.cap + ".timer"], check=True)
+            # Of our end, the unit that we run in takes care.
             return
-        script = f"sleep {seconds} && {{ shutdown -P now || poweroff; }}"
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.helpers.append(subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, **quiet).pid)
+        # Nobody else has the other end of the helper's pipe: it is closed when we end, however that comes.
+        reader, self.alive = os.pipe()
+        script = f"read -t {seconds}; shutdown -P now || poweroff"
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.helpers.append(subprocess.Popen(["bash", "-c", script], stdin=reader, start_new_session=True, **quiet).pid)
+        os.close(reader)
         end_group(int(self.cap))
 
     def prepare(self):

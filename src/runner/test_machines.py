@@ -107,6 +107,15 @@ class Network(Machine):
         self.assertEqual(self.world.report("finished")["outcome"], "succeeded")
         self.assertEqual(self.world.artifact("a"), b"x\n")
 
+    def test_a_runner_that_is_killed_takes_the_machine_along_long_before_the_deadline(self):
+        self.world.order("echo one; sleep 300")
+        process = self.world.start()
+        self.world.wait_until("the first line", lambda: b"one" in self.world.log())
+        self.assertFalse(self.world.is_powered_off())
+        process.kill()
+        process.wait()
+        self.world.wait_until("the power-off", self.world.is_powered_off)
+
     def test_without_storage_until_the_deadline_the_machine_goes_off_all_the_same(self):
         limits = {"setupMs": 1000, "runMs": 500, "uploadMs": 500, "graceMs": 500}
         self.world.order("echo one; sleep 30", limits=limits)

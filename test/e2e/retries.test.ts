@@ -1,8 +1,9 @@
 /** Further tries, of jobs that fail and of machines that are lost. */
+import { existsSync, readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { findLocalCloud } from "../../src/cli/local-note.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { startErrand } from "../support/errand.ts";
+import { listMachineProcesses, startErrand } from "../support/errand.ts";
 import { makeFaultCalls } from "../support/faults.ts";
 
 const TRY = `
@@ -14,6 +15,17 @@ if sys.argv[1] == "fails" and attempt == "1":
 if sys.argv[1] == "waits":
     time.sleep(120)
 `;
+
+/** Kills the runner of the only machine that lives, as the kernel would for its memory. False where there is no /proc to find it in. */
+async function killRunner(data: string): Promise<boolean> {
+  if (!existsSync("/proc/self/cmdline")) return false;
+  const pids = await listMachineProcesses(data);
+  const isRunner = (pid: number) => readFileSync(`/proc/${pid}/cmdline`).includes("boot.main(");
+  const [runner, ...others] = pids.filter(isRunner);
+  expect([runner, others]).toEqual([expect.any(Number), []]);
+  process.kill(runner ?? 0, "SIGKILL");
+  return true;
+}
 
 it("a job whose machine is lost is tried twice again by default and then failed, one that fails only where retry says so", async () => {
   const errand = await startErrand();
@@ -32,6 +44,7 @@ it("a job whose machine is lost is tried twice again by default and then failed,
     const { jobs } = await errand.show();
     const { attempts = [] } = jobs.find(({ name }) => name === "lost") ?? {};
     const instanceId = attempts[attempt - 1]?.instanceId ?? "none";
+    if (attempt === 3 && (await killRunner(errand.data))) continue;
     await faults.add({ fault: "instance-dies", match: { instanceId } });
   }
   expect((await submitted.finished).code).toBe(1);

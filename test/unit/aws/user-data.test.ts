@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -128,20 +128,14 @@ for name, packed in (("boot.py", payload), ("runner.py", tail.strip())):
     expect(await run("bash", ["-n", path])).toEqual({ stdout: "", stderr: "" });
   });
 
-  it("sets the boot cap first, then starts boot.py with its header, which powers off when it breaks", async () => {
-    const commands = {
-      shutdown: `echo "shutdown $@" >>${folder}/calls`,
-      // Stands in for boot.py's Python: it tells what it was started with, and breaks.
-      python3: `shift 2; echo "$@" >>${folder}/calls; shutdown -P now`,
-      sleep: `echo "sleep $@" >${folder}/slept; exec /bin/sleep 0`,
-    };
+  /** Runs the user-data with these scripts in place of commands; returns what they have written to `calls`. */
+  async function runUserData(commands: Readonly<Record<string, string>>): Promise<string> {
     for (const [name, body] of Object.entries(commands)) {
       await writeFile(join(folder, name), `#!/bin/sh\n${body}\n`);
       await chmod(join(folder, name), 0o755);
     }
     const path = join(folder, "user-data");
-    const { script, sha256 } = bootstrapScript();
-    await writeFile(path, renderUserData(header, script));
+    await writeFile(path, renderUserData(header, bootstrapScript().script));
     const env = {
       PATH: `${folder}:${process.env.PATH}`,
       TMPDIR: folder,
@@ -149,7 +143,15 @@ for name, packed in (("boot.py", payload), ("runner.py", tail.strip())):
       AWS_EC2_METADATA_SERVICE_ENDPOINT: "http://127.0.0.1:1/imds",
     };
     await run("bash", [path], { env });
-    const calls = readFileSync(join(folder, "calls"), "utf8");
+    return readFileSync(join(folder, "calls"), "utf8");
+  }
+  const shutdown = () => `echo "shutdown $@" >>${folder}/calls`;
+
+  it("starts boot.py with its header, which powers off when it breaks", async () => {
+    // In place of boot.py's Python: it tells what it was started with, and breaks.
+    const python3 = `shift 2; echo "$@" >>${folder}/calls; shutdown -P now`;
+    const calls = await runUserData({ shutdown: shutdown(), python3 });
+    const { sha256 } = bootstrapScript();
     expect(calls).toMatch(
       new RegExp(
         `^${folder}/errand\\.\\w+ local \\d+ errand-0123 us-east-1 http://127.0.0.1:4577 k3f9q2 ${sha256}$`,
@@ -157,8 +159,15 @@ for name, packed in (("boot.py", payload), ("runner.py", tail.strip())):
       ),
     );
     expect(calls).toContain("shutdown -P now\n");
-    await expect.poll(() => existsSync(join(folder, "slept"))).toBe(true);
-    expect(readFileSync(join(folder, "slept"), "utf8")).toBe("sleep 900\n");
+  });
+
+  it("powers off after 15 minutes when nothing comes of it", async () => {
+    const python3 = `until [ -e ${folder}/calls ]; do /bin/sleep 0.05; done`;
+    const sleep = `echo "$1" >>${folder}/slept`;
+    const calls = await runUserData({ shutdown: shutdown(), python3, sleep });
+    expect(calls).toBe("shutdown -P now\n");
+    const seconds = readFileSync(join(folder, "slept"), "utf8").trim().split("\n");
+    expect(seconds.reduce((sum, each) => sum + Number(each), 0)).toBe(15 * 60);
   });
 });
 

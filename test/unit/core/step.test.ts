@@ -159,6 +159,12 @@ describe("the effect is", () => {
     ]);
   });
 
+  test("to terminate the machine of a job that heeds no stop, after grace and upload", () => {
+    const run = makeRun([makeStarted({ stop: { at: 0, reason: "cancelled", now: false } })]);
+    const { effects } = step(run, makeLook({ at: HOUR, instances: [makeInstance()] }));
+    expect(effects).toEqual([{ type: "terminate", instanceId: "i-1" }]);
+  });
+
   test("to terminate an instance once its attempt has an outcome", () => {
     const look = makeLook({ reports: [makeFinishedReport()], instances: [makeInstance()] });
     expect(step(makeRun([makeStarted()]), look).effects).toEqual([

@@ -31,6 +31,8 @@ export function parseRetention(text: string): number | undefined {
   return /[dhms]$/.test(text) ? parseDuration(text) : undefined;
 }
 
+const NO_PORT = "is no port: 1 to 65535";
+
 const configSchema = z.strictObject({
   region: z
     .string({ error: "is missing; set it here, by --region or AWS_REGION" })
@@ -89,6 +91,8 @@ const configSchema = z.strictObject({
     .optional(),
   logLevel: z.enum(LOG_LEVELS).default("info"),
   logFormat: z.enum(["json", "text"]).default("json"),
+  /** Where on loopback the daemon answers `/metrics` and `/healthz`; without one, nowhere. */
+  metricsPort: z.number(NO_PORT).int(NO_PORT).min(1, NO_PORT).max(65_535, NO_PORT).optional(),
   /** Of the local cloud alone: the host's Python may stand in for one that is not to be had. */
   allowsHostPython: z.boolean().default(false),
   /** How often a runner writes what, and looks for its stop object. */
@@ -129,6 +133,7 @@ const VARIABLES: readonly (readonly [name: string, path: string])[] = [
   ["ERRAND_HOURLY_USD_MAX", "limits.hourlyUsdMax"],
   ["ERRAND_LOG_LEVEL", "logLevel"],
   ["ERRAND_LOG_FORMAT", "logFormat"],
+  ["ERRAND_METRICS_PORT", "metricsPort"],
 ];
 
 type Sources = {
@@ -164,10 +169,10 @@ type Setting = { readonly path: string; readonly value: unknown; readonly origin
 const fromEnvironment = (environment: Environment): readonly Setting[] =>
   VARIABLES.toReversed().flatMap(([origin, path]) => {
     const text = environment[origin];
-    return text
-      ? [{ path, value: path.startsWith("limits.") ? numberOf(text) : text, origin }]
-      : [];
+    return text ? [{ path, value: isNumber(path) ? numberOf(text) : text, origin }] : [];
   });
+
+const isNumber = (path: string): boolean => path.startsWith("limits.") || path === "metricsPort";
 
 /** A text that is no number stays one, and the schema refuses it. */
 const numberOf = (text: string): unknown =>
@@ -293,6 +298,22 @@ async function readFirst(names: readonly string[], cwd: string): Promise<ConfigF
     }
   }
   return undefined;
+}
+
+/** What systemd tells a service: where it listens for news, and how often it wants to hear, milliseconds. */
+export function readServiceEnvironment(): {
+  readonly socket: string | undefined;
+  readonly watchdogMs: number | undefined;
+  /** A directory for sockets and notes that is gone with the service. */
+  readonly runtimeDirectory: string | undefined;
+} {
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, RUNTIME_DIRECTORY } = process.env;
+  const isOurs = WATCHDOG_PID === undefined || WATCHDOG_PID === String(process.pid);
+  return {
+    socket: NOTIFY_SOCKET || undefined,
+    watchdogMs: isOurs && Number(WATCHDOG_USEC) > 0 ? Number(WATCHDOG_USEC) / 1_000 : undefined,
+    runtimeDirectory: RUNTIME_DIRECTORY?.split(":")[0] || undefined,
+  };
 }
 
 /** What machines of the local cloud take over of the host: where programs are, the language, ways out through proxies. */

@@ -6,6 +6,7 @@ import { SSMClient } from "@aws-sdk/client-ssm";
 import { type ClientOptions, commonOptions, createS3Client } from "./s3-client.ts";
 import { createGenerateDataKey } from "./session/data-key.ts";
 import type { GenerateDataKey } from "./session/encryption.ts";
+import { watchCalls } from "./watch-calls.ts";
 
 export type Clients = {
   readonly ec2: EC2Client;
@@ -29,6 +30,13 @@ export function createClients(options: ClientOptions): Clients {
     sqs: new SQSClient(common),
     ssm: new SSMClient(common),
   };
+  const { onCall } = options;
+  if (onCall) {
+    clients.ec2.middlewareStack.use(watchCalls(onCall));
+    clients.launchEc2.middlewareStack.use(watchCalls(onCall));
+    clients.sqs.middlewareStack.use(watchCalls(onCall));
+    clients.ssm.middlewareStack.use(watchCalls(onCall));
+  }
   return {
     ...clients,
     generateDataKey: createGenerateDataKey(options),

@@ -2,6 +2,7 @@
 import type { Clients } from "../aws/clients.ts";
 import { type ClientOptions, createS3Client } from "../aws/s3-client.ts";
 import { createStore } from "../aws/store.ts";
+import type { OnCall } from "../aws/watch-calls.ts";
 import { type Config, type ConfigFlags, loadConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
 import type { Logs, Store } from "../ports.ts";
@@ -19,6 +20,9 @@ export type ConnectOptions = {
   readonly endpoint?: string;
   readonly logLevel?: string;
   readonly logFormat?: string;
+  readonly metricsPort?: number;
+  /** Told of each call of AWS. */
+  readonly onCall?: OnCall;
 };
 
 export type Connection = {
@@ -46,13 +50,13 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
 async function connectAws(options: ConnectOptions): Promise<Connection> {
   const { region, bucket, endpoint } = options;
   const config = await loadConfig(
-    { ...logFlags(options), region, bucket, endpoint },
+    { ...daemonFlags(options), region, bucket, endpoint },
     { path: options.config },
   ).catch((error: unknown) => {
     if (!(error instanceof UserError) || error.hint !== "") throw error;
     throw new UserError(error.message, "For the local cloud add --local.", { cause: error.cause });
   });
-  const where = { region: config.region, endpoint: config.endpoint };
+  const where = { region: config.region, endpoint: config.endpoint, onCall: options.onCall };
   const place = { bucket: config.bucket, directory: undefined };
   return { ...open(config, where), ...near(place), config, isLocal: false, pollMs: 1_000 };
 }
@@ -81,7 +85,7 @@ export async function connectLocal(options: ConnectOptions, note: LocalNote): Pr
   const { endpoint, region, bucket, queueUrl, instanceProfile } = note;
   const loaded = await loadConfig(
     {
-      ...logFlags(options),
+      ...daemonFlags(options),
       ...{ endpoint, region, bucket, queueUrl, instanceProfile },
       allowsHostPython: true,
     },
@@ -90,12 +94,14 @@ export async function connectLocal(options: ConnectOptions, note: LocalNote): Pr
   // What is told of AWS does not hold here.
   const config = { ...loaded, subnets: [], securityGroupIds: [], images: {}, every: LOCAL_EVERY };
   const { accessKeyId, secretAccessKey } = note;
-  const where = { region, endpoint, credentials: { accessKeyId, secretAccessKey } };
+  const credentials = { accessKeyId, secretAccessKey };
+  const where = { region, endpoint, credentials, onCall: options.onCall };
   const place = { bucket, directory: options.data };
   return { ...open(config, where), ...near(place), config, isLocal: true, pollMs: 200 };
 }
 
-const logFlags = ({ logLevel, logFormat }: ConnectOptions): ConfigFlags => ({
+const daemonFlags = ({ logLevel, logFormat, metricsPort }: ConnectOptions): ConfigFlags => ({
   logLevel,
   logFormat,
+  metricsPort,
 });

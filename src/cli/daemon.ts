@@ -22,13 +22,16 @@ import { pickSettings, type Settings } from "../local/settings.ts";
 import { createLog, LOG_LEVELS, type Log } from "../log.ts";
 import type { Clock, Cloud, Events, Store } from "../ports.ts";
 import { type Connection, type ConnectOptions, connect, connectLocal } from "./connect.ts";
+import { startInstruments } from "./instruments.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findLocalCloud, isRunning, needLocalCloud } from "./local-note.ts";
 import { readLocalTypes } from "./local-types.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
 import type { Output } from "./output.ts";
 import { loadProviders } from "./provider-modules.ts";
 import { removeStreamNote, writeStreamNote } from "./stream-note.ts";
 import { systemClock } from "./system-clock.ts";
+import { readVersion } from "./version.ts";
 
 export type DaemonCommandOptions = ConnectOptions & {
   readonly port: number;
@@ -50,14 +53,18 @@ const AWS_PACE = { pollMs: 5_000, sweepMs: 60_000 };
 /** Runs until SIGTERM or Ctrl-C: then the daemon stops first, and the local cloud after it. */
 export async function daemon(output: Output, options: DaemonCommandOptions): Promise<number> {
   const interrupt = listenForInterrupt();
+  const metrics = createMetrics(readVersion());
+  const watched = { ...options, onCall: metrics.called };
+  const begin = (connection: Connection) =>
+    work(output, { connection, metrics, signal: interrupt.signal });
   if (!options.local) {
-    await work(output, await connect(options), interrupt.signal);
+    await begin(await connect(watched));
     return 0;
   }
   const cloud = await startOrAttach(output, options);
   try {
-    const connection = await connectLocal(options, await needLocalCloud(options.data));
-    if (options.daemon) await work(output, connection, interrupt.signal);
+    const connection = await connectLocal(watched, await needLocalCloud(options.data));
+    if (options.daemon) await begin(connection);
     else await idle(output, connection, interrupt.signal);
   } finally {
     await cloud.stop();
@@ -109,11 +116,43 @@ async function idle(output: Output, connection: Connection, signal: AbortSignal)
   while (!signal.aborted) await systemClock.sleep(60_000, signal);
 }
 
-async function work(output: Output, connection: Connection, signal: AbortSignal): Promise<void> {
+type Work = {
+  readonly connection: Connection;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+};
+
+async function work(output: Output, { connection, metrics, signal }: Work): Promise<void> {
+  const { config } = connection;
+  const log = createLog({ level: config.logLevel, format: logFormat(connection) });
+  const clients = await connection.clients();
+  const instruments = await startInstruments({
+    ...{ metrics, port: config.metricsPort, clock: systemClock, log, stop: signal },
+  });
+  try {
+    const options = await daemonOptions(output, { connection, clients, log });
+    const stream = await openStream(connection, clients, log);
+    metrics.watchFollowers(stream.followed);
+    try {
+      await runDaemon({ ...options, meter: instruments.meter }, signal);
+    } finally {
+      await stream.close();
+    }
+  } finally {
+    await instruments.close();
+    clients.close();
+  }
+}
+
+type Wired = {
+  readonly connection: Connection;
+  readonly clients: Clients;
+  readonly log: Log;
+};
+
+async function daemonOptions(output: Output, { connection, clients, log }: Wired) {
   const { store, config, isLocal } = connection;
   const providers = await loadProviders(config.providers);
-  const clients = await connection.clients();
-  const log = createLog({ level: config.logLevel, format: logFormat(connection) });
   const installation = await ensureInstallation(store, newToken());
   const cloud = createCloud(clients, {
     region: config.region,
@@ -123,19 +162,12 @@ async function work(output: Output, connection: Connection, signal: AbortSignal)
     readScript: (sha256) => readScript(store, sha256),
     onStale: (error) => log.warn("catalog not refreshed", { error }),
   });
-  const options = {
+  return {
     ...wire({ installation, cloud, clients, log, connection }),
     providers,
     ...(isLocal ? LOCAL_PACE : AWS_PACE),
     onReady: () => tellReady(output, connection),
   };
-  const stream = await openStream(connection, clients, log);
-  try {
-    await runDaemon(options, signal);
-  } finally {
-    await stream.close();
-    clients.close();
-  }
 }
 
 /** Live logs for commands near by, which find them by a note. */
@@ -143,7 +175,7 @@ async function openStream(
   { streamPlace }: Connection,
   { ssm, generateDataKey }: Clients,
   log: Log,
-): Promise<{ readonly close: () => Promise<void> }> {
+): Promise<{ readonly followed: () => number; readonly close: () => Promise<void> }> {
   const clock = systemClock;
   const followers = createFollowers({
     logs: createLogs({ ssm, generateDataKey, clock }),
@@ -153,6 +185,7 @@ async function openStream(
   const { url, token, stop } = await startLogStream(followers);
   await writeStreamNote(streamPlace, { bucket: streamPlace.bucket, url, token, pid: process.pid });
   return {
+    followed: followers.count,
     close: async () => {
       await removeStreamNote(streamPlace, process.pid);
       await Promise.all([stop(), followers.stop()]);
@@ -166,13 +199,7 @@ function wire({
   clients,
   log,
   connection: { store, config },
-}: {
-  installation: string;
-  cloud: Cloud;
-  clients: Clients;
-  log: Log;
-  connection: Connection;
-}) {
+}: Wired & { readonly installation: string; readonly cloud: Cloud }) {
   const holder = { holder: newToken(), host: hostId(), pid: process.pid };
   return {
     cloud,

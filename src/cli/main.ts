@@ -3,11 +3,11 @@
  * The command `errand`. Its exit code says what became of what it was asked: 0 done, 1 the run failed or was
  * cancelled, 2 something that the user can mend, 70 a bug.
  */
-import { readFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { CloudError, describeError, UserError } from "../errors.ts";
 import { createOutput } from "./output.ts";
 import { createProgram } from "./program.ts";
+import { readVersion } from "./version.ts";
 
 const EXIT_USER = 2;
 const EXIT_BUG = 70;
@@ -44,17 +44,4 @@ function explain(error: unknown): number {
   output.note(error instanceof Error ? (error.stack ?? error.message) : String(error));
   output.note("This is a bug in Errand.");
   return EXIT_BUG;
-}
-
-/** Of the package, which stands two folders above `src/` in the tree and three above what is built. */
-function readVersion(): string {
-  for (const place of ["../../package.json", "../../../package.json"]) {
-    try {
-      const { version } = JSON.parse(readFileSync(new URL(place, import.meta.url), "utf8")) as {
-        version: string;
-      };
-      return version;
-    } catch {}
-  }
-  return "unknown";
 }

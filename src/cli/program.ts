@@ -310,4 +310,9 @@ const serving = (command: Command): Command =>
         "ERRAND_LOG_LEVEL",
       ),
     )
-    .addOption(new Option("--log-format <format>", "json or text").env("ERRAND_LOG_FORMAT"));
+    .addOption(new Option("--log-format <format>", "json or text").env("ERRAND_LOG_FORMAT"))
+    .addOption(
+      new Option("--metrics-port <port>", "loopback port of /metrics and /healthz")
+        .env("ERRAND_METRICS_PORT")
+        .argParser(portNumber),
+    );

@@ -10,10 +10,12 @@ import type { Effect } from "../core/step.ts";
 import { type CloudError, describeError, isCloudError } from "../errors.ts";
 import { voidOrder } from "./claims.ts";
 import { type IsRecorded, type LaunchOptions, launch } from "./launching.ts";
+import type { Meter } from "./meter.ts";
 
 export type ActorOptions = LaunchOptions & {
   /** True while this daemon may launch. */
   readonly mayAct: () => boolean;
+  readonly meter: Pick<Meter, "launched">;
   /** Called when there is something new to decide about. */
   readonly onNews: () => void;
   /** Called with anything thrown that is not an answer of AWS. */
@@ -60,9 +62,17 @@ export function createActor(options: ActorOptions): Actor {
 
   function keep(name: string, { restMs, answer, claim }: Done): void {
     rests.set(name, { until: clock.now() + restMs, failures: 0 });
-    if (answer) answers.set(answer.token, answer.answer);
+    if (answer) {
+      answers.set(answer.token, answer.answer);
+      countLaunch(answer.answer);
+    }
     if (claim) claims.set(claim.order, claim.holder);
     if (answer || claim) options.onNews();
+  }
+
+  function countLaunch(answer: Answer): void {
+    if (answer.type === "launched") options.meter.launched("launched", answer.instanceIds.length);
+    else options.meter.launched(answer.kind, answer.size);
   }
 
   /** What has not been done is decided again by a later look. */

@@ -6,7 +6,7 @@ import { restsOffer } from "../core/capacity.ts";
 import type { LaunchSettings } from "../core/launches.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Log } from "../log.ts";
-import type { Clock, Cloud, Events, Store } from "../ports.ts";
+import type { Clock, Cloud, Events, Message, Store } from "../ports.ts";
 import type { Provider } from "../providers/provider.ts";
 import { createActor } from "./acts.ts";
 import { type Bell, createBell } from "./bell.ts";
@@ -14,6 +14,7 @@ import { openCapacityBook } from "./capacity-book.ts";
 import { keepScript, publishLimits } from "./installation.ts";
 import { createIntakeQueue } from "./intake-queue.ts";
 import { type Holder, keepLease } from "./lease.ts";
+import { type Loop, type Meter, NO_METER } from "./meter.ts";
 import { createRetentionTurn } from "./retention-turn.ts";
 import { createStatusWriter } from "./status.ts";
 import { leaseTurn, listenTurn, planTurn, putOff, sweepTurn, type Turning } from "./turns.ts";
@@ -24,6 +25,7 @@ export type DaemonOptions = Pick<Turning, "pollMs" | "sweepMs"> & {
   readonly events: Events;
   readonly clock: Clock;
   readonly log: Log;
+  readonly meter?: Meter;
   readonly limits: Limits;
   /** Those that the operator has added to the built-in ones. */
   readonly providers: readonly Provider[];
@@ -59,10 +61,11 @@ export async function runDaemon(options: DaemonOptions, signal: AbortSignal): Pr
   const { lease, clock, log } = turning;
   await lease.renew();
   if (!lease.isHeld()) log.warn("another daemon plans; standing by", { host: lease.seen()?.host });
-  const repeat = async (turn: (turning: Turning) => Promise<void>, needsLease: boolean) => {
+  const repeat = async (loop: Loop, turn: (turning: Turning) => Promise<void>) => {
     while (!stop.aborted) {
-      if (!needsLease || lease.isHeld()) await turn(turning);
+      if (loop === "lease" || lease.isHeld()) await turn(turning);
       else await clock.sleep(STANDBY_TURN_MS, stop);
+      turning.meter.turned(loop, clock.now());
     }
   };
   const announce = async () => {
@@ -76,10 +79,10 @@ export async function runDaemon(options: DaemonOptions, signal: AbortSignal): Pr
     options.onReady();
   };
   const loops = [
-    repeat(leaseTurn, false),
-    repeat(planTurn, true),
-    repeat(listenTurn, true),
-    repeat(sweepTurn, true),
+    repeat("lease", leaseTurn),
+    repeat("look", planTurn),
+    repeat("listen", listenTurn),
+    repeat("sweep", sweepTurn),
     announce(),
   ];
   await Promise.all(loops.map((loop) => loop.catch(onBug)));
@@ -98,13 +101,14 @@ async function setUp(
   options: DaemonOptions,
   { stop, onBug }: { stop: AbortSignal; onBug: (error: unknown) => void },
 ): Promise<{ readonly turning: Turning; readonly onIdle: () => Promise<unknown> }> {
-  const { store, clock, script } = options;
+  const { store, clock, script, meter = NO_METER } = options;
   const bell: Bell = createBell(clock.sleep);
   await keepScript(store, script);
   const lease = keepLease(store, options.holder, { now: clock.now, isDead: options.isDead });
   const capacity = await openCapacityBook(store);
   const actor = createActor({
     ...options,
+    meter,
     mayAct: lease.isHeld,
     onNews: bell.ring,
     onBug,
@@ -124,8 +128,12 @@ async function setUp(
   const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });
   const { installation } = options.settings;
   const sweeper = { ...options, installation, missingLaunches: new Map<string, number>() };
+  const heard: Message[] = [];
+  meter.watch("intake", intakes.depth);
+  meter.watch("events", () => heard.length);
   const turning = {
     ...options,
+    meter,
     actor,
     bell,
     lease,
@@ -134,7 +142,7 @@ async function setUp(
     planner,
     sweeper,
     retain: createRetentionTurn(options),
-    heard: [],
+    heard,
     stop,
   };
   return { turning, onIdle: () => Promise.all([actor.onIdle(), intakes.onIdle()]) };

@@ -8,6 +8,8 @@ import { type Intake, takeIn } from "./intake.ts";
 export type IntakeQueue = {
   /** Takes these drops in; `onDone` is called when all of them are. One that fails is found again by the sweep. */
   readonly take: (keys: readonly string[], onDone?: () => Promise<void>) => void;
+  /** How many wait, or are being taken in. */
+  readonly depth: () => number;
   readonly onIdle: () => Promise<void>;
 };
 
@@ -61,6 +63,7 @@ export function createIntakeQueue(
       const all = Promise.all(keys.map(begin));
       void all.then((done) => (done.every(Boolean) ? onDone?.() : undefined)).catch(onBug);
     },
+    depth: () => underWay.size,
     onIdle: () => queue.onIdle(),
   };
 }

@@ -14,17 +14,19 @@ import {
 } from "../core/launches.ts";
 import { key } from "../core/layout.ts";
 import { type Limits, roomLeft } from "../core/limits.ts";
-import { type Instance, type Look, orderOf, type Report } from "../core/observation.ts";
+import { type Instance, isAlive, type Look, orderOf, type Report } from "../core/observation.ts";
 import type { Catalog } from "../core/offers.ts";
 import { isLiving, type Run } from "../core/run.ts";
 import { isFinished, runState } from "../core/states.ts";
 import { type Step, step } from "../core/step.ts";
+import type { Hold } from "../core/view.ts";
 import { CloudError, describeError, isCloudError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Clock, Cloud, Store } from "../ports.ts";
 import type { Actor } from "./acts.ts";
 import { type Inbox, readInbox, removeAbsorbed } from "./inbox.ts";
 import { noteSpent, readSpent } from "./ledger.ts";
+import type { Looked } from "./meter.ts";
 import { type OpenRuns, readOpenRuns, type SavedRun, saveRun } from "./records.ts";
 import type { StatusWriter } from "./status.ts";
 import { tagRun } from "./tags.ts";
@@ -50,10 +52,9 @@ export type Planner = {
 export type Ticked = {
   /** Something was written down: look again at once, until nothing is. */
   readonly hasChanged: boolean;
-  readonly openRuns: number;
   /** When a hold is worth another look. */
   readonly nextLookAt: number | undefined;
-};
+} & Omit<Looked, "tookMs">;
 
 type World = OpenRuns & {
   readonly at: number;
@@ -82,8 +83,22 @@ export async function tick(planner: Planner): Promise<Ticked> {
   const waits = kept.flatMap(({ next }) => next.holds.flatMap((hold) => hold.nextLookAt ?? []));
   return {
     hasChanged: kept.some(({ before, next }) => next.run !== before.run),
-    openRuns: world.saved.length,
+    ...survey(world, kept),
     nextLookAt: waits.length > 0 ? waits.reduce((a, b) => Math.min(a, b)) : undefined,
+  };
+}
+
+function survey(world: World, kept: readonly Decided[]): Omit<Looked, "tookMs"> {
+  const holds: Partial<Record<Hold["reason"], number>> = {};
+  for (const { reason } of kept.flatMap(({ next }) => next.holds)) {
+    holds[reason] = (holds[reason] ?? 0) + 1;
+  }
+  const living = runsNow(world, kept).flatMap(({ attempts }) => attempts.filter(isLiving));
+  return {
+    openRuns: world.saved.length,
+    holds,
+    instances: world.instances.filter(isAlive).length,
+    hourlyUsd: living.reduce((sum, { offer }) => sum + offer.hourlyUsd, 0),
   };
 }
 

@@ -8,6 +8,7 @@ import type { Bell } from "./bell.ts";
 import type { CapacityBook } from "./capacity-book.ts";
 import type { IntakeQueue } from "./intake-queue.ts";
 import { type LeaseKeeper, RENEW_MS } from "./lease.ts";
+import type { Meter } from "./meter.ts";
 import type { RetentionTurn } from "./retention-turn.ts";
 import { type Sweeper, sweep } from "./sweep.ts";
 import { type Planner, type Ticked, tick } from "./tick.ts";
@@ -17,6 +18,7 @@ export type Turning = {
   readonly events: Events;
   readonly clock: Clock;
   readonly log: Log;
+  readonly meter: Meter;
   readonly bell: Bell;
   readonly lease: LeaseKeeper;
   readonly actor: Actor;
@@ -40,11 +42,13 @@ const UNAVAILABLE_PAUSE_MS = 2_000;
 const STANDBY_LOOK_MS = 3_000;
 
 export async function planTurn(turning: Turning): Promise<void> {
-  const { planner, heard, clock, bell, stop } = turning;
+  const { planner, heard, clock, meter, bell, stop } = turning;
   const dealtWith = heard.splice(0);
   let waitMs = 0;
   try {
+    const beganAt = clock.now();
     const ticked = await tick(planner);
+    meter.looked({ ...ticked, tookMs: clock.now() - beganAt });
     waitMs = ticked.hasChanged ? 0 : pauseAfter(ticked, turning);
     // Only now: what a failed look has not dealt with comes again.
     await tidy(dealtWith, turning);
@@ -114,7 +118,7 @@ export async function sweepTurn(turning: Turning): Promise<void> {
 }
 
 export async function leaseTurn(turning: Turning): Promise<void> {
-  const { lease, actor, bell, clock, log, stop } = turning;
+  const { lease, actor, bell, clock, log, meter, stop } = turning;
   const wasHeld = lease.isHeld();
   try {
     const isHeld = await lease.renew();
@@ -126,6 +130,7 @@ export async function leaseTurn(turning: Turning): Promise<void> {
   } catch (error) {
     putOff("lease", error, log);
   }
+  meter.leased(lease.isHeld());
   await clock.sleep(lease.isHeld() ? RENEW_MS : STANDBY_LOOK_MS, stop);
 }
 

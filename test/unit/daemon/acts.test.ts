@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { makeLaunch } from "../../../src/core/launches.ts";
 import { createActor } from "../../../src/daemon/acts.ts";
+import { NO_METER } from "../../../src/daemon/meter.ts";
 import { CloudError } from "../../../src/errors.ts";
 import type { Cloud } from "../../../src/ports.ts";
 import { Bucket } from "../../support/bucket.ts";
@@ -35,6 +36,7 @@ function makeActor(answer: () => Promise<readonly string[]> = async () => ["i-1"
     store: bucket,
     clock: { now: () => clock.at, sleep: async () => {} },
     log: quietLog,
+    meter: NO_METER,
     mayAct: () => true,
     onNews: () => {
       news += 1;

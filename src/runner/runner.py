@@ -499,11 +499,28 @@ class Transfers:
             body = b""
             concurrent.futures.wait(parts)
         body = f"<CompleteMultipartUpload>{''.join(part.result() for part in parts)}</CompleteMultipartUpload>".encode()
-        # S3 may answer 200 and tell of an error in the body.
-        answer = self.s3.open("POST", key, upload, body=body, until=until).read()
-        if b"<Error>" in answer:
-            raise S3Error("completing " + key, 200, "the upload was not completed")
+        self.complete(key, upload, body, until)
         return digest.hexdigest(), sent
+
+    # S3 answers 200 before it has done the work: what follows may be an error, or break off, and then the same is sent again. One
+    # that is complete already is completed once more without harm.
+    def complete(self, key, upload, body, until):
+        pause = 0.2
+        while True:
+            code = "the answer broke off"
+            try:
+                answer = self.s3.open("POST", key, upload, body=body, until=until).read()
+                if b"<CompleteMultipartUploadResult" in answer:
+                    return
+                found = re.search(rb"<Code>([^<]*)", answer)
+                code = found.group(1).decode() if found else code
+            except (OSError, http.client.HTTPException):
+                self.s3.drop()
+            is_refusal = code.startswith(("Invalid", "Malformed", "EntityTooSmall", "NoSuch", "AccessDenied"))
+            if is_refusal or time.monotonic() >= until:
+                raise S3Error("completing " + key, 200, code)
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, 20)
 
     # Downloads an object into an open file: whole, or in ranges when it is large or its size (-1) is not known. Returns the
     # sha256 and the number of the bytes that came.

@@ -39,6 +39,20 @@ class Transfer(WorldTest):
         self.assertEqual(self.world.objects["big"], CONTENT)
         self.assertEqual(self.world.uploads, {})
 
+    def test_an_upload_whose_completion_is_answered_200_with_an_error_is_completed_again(self):
+        error = b"<?xml version='1.0'?>\n  <Error><Code>InternalError</Code></Error>"
+        self.world.faults[("POST", "big")] = [None, error, error]
+        self.world.breaks["big"] = True
+        self.assertEqual(self.upload(), (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)))
+        self.assertEqual((self.world.objects["big"], self.world.uploads), (CONTENT, {}))
+
+    def test_a_completion_that_is_refused_in_an_answer_of_200_is_not_tried_again(self):
+        self.world.faults[("POST", "big")] = [None, *[b"<Error><Code>InvalidPart</Code></Error>"] * 100]
+        with self.assertRaisesRegex(runner.S3Error, "completing big: InvalidPart"):
+            self.upload()
+        self.assertEqual((self.world.objects, self.world.uploads), ({}, {}))
+        self.assertEqual(len(self.world.faults[("POST", "big")]), 99)
+
     def test_a_file_that_shrinks_is_uploaded_as_far_as_it_goes(self):
         for length in (25_000, 20_000):
             self.file.seek(0)

@@ -84,6 +84,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if isinstance(fault, int):
             return self.error(fault, "Fault")
+        if isinstance(fault, bytes):
+            return self.reply(200, fault)
         with world.lock:
             world.requests.append((self.command, key))
             handle = getattr(self, "s3_" + self.command.lower())
@@ -158,14 +160,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def s3_post(self, world, key, query, body):
         if "uploads" in query:
-            world.uploads["up" + str(len(world.uploads))] = {}
-            name = "up" + str(len(world.uploads) - 1)
+            world.begun += 1
+            name = f"up{world.begun}"
+            world.uploads[name] = {}
             return self.reply(200, f"<X><UploadId>{name}</UploadId></X>".encode())
+        if query["uploadId"] in world.completed:
+            return self.reply(200, b"<CompleteMultipartUploadResult/>")
         parts = world.uploads.pop(query["uploadId"])
         numbers = [int(each) for each in re.findall(rb"<PartNumber>(\d+)<", body)]
         if numbers != sorted(parts):
             return self.error(400, "InvalidPart")
         world.objects[key] = b"".join(parts[each] for each in numbers)
+        world.completed.add(query["uploadId"])
+        if world.breaks.pop(key, None):
+            # As S3 does, it has begun to answer.
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b" ")
+            self.close_connection = True
+            return None
         return self.reply(200, b"<CompleteMultipartUploadResult/>")
 
     def s3_delete(self, world, key, query, _body):
@@ -182,12 +196,17 @@ class World:
         self.lock = threading.RLock()
         self.objects = {}
         self.uploads = {}
+        self.begun = 0
+        self.completed = set()
         self.requests = []
         self.wrongs = []
-        # Keys whose next answer is cut after so many bytes, or is lost after it took effect.
+        # Keys whose next answer is cut after so many bytes, or is lost after it took effect; uploads whose completion
+        # breaks off in its answer.
         self.cuts = {}
         self.lost = {}
-        # (method, beginning of the key) -> answers still to be given instead.
+        self.breaks = {}
+        # (method, beginning of the key) -> answers still to be given instead: a status, the body of a 200, "reset", or None for the
+        # true one.
         self.faults = {}
         # What S3 answers, and how: not at all; by another clock; only to these credentials; keys whose answers wait for an event.
         self.is_down = False

@@ -19,6 +19,7 @@ import os, time
 os.makedirs("out", exist_ok=True)
 time.sleep(2)
 open("out/made", "w").write("made")
+open("out/large", "wb").truncate(9 << 20)
 `,
   });
 
@@ -41,6 +42,7 @@ rules:
   - { id: error, fault: error, operation: s3:PutObject, match: { key: "records/*" }, code: InternalError, times: 1 }
   - { id: conflict, fault: error, operation: s3:PutObject, match: { key: "status/*" }, code: ConditionalRequestConflict, times: 1 }
   - { id: slow, fault: error, operation: s3:PutObject, match: { key: "runs/*/log/*" }, code: SlowDown, times: 1 }
+  - { id: late, fault: error, operation: s3:CompleteMultipartUpload, code: InternalError, status: 200, times: 2 }
   - { id: delay, fault: delay, operation: s3:GetObject, ms: 100, times: 3 }
   - { id: drop, fault: event-lost, match: { key: "drops/*" }, times: 1 }
   - { id: twice, fault: event-twice, source: ec2, ms: 200 }

@@ -44,6 +44,7 @@ import {
   type Placed,
 } from "./instances-store.ts";
 import { createMachines, type HostEnvironment, type Machines } from "./machines.ts";
+import { EC2_ACTIONS } from "./operations.ts";
 import { chooseSandbox, type Sandbox } from "./sandbox.ts";
 import { DEFAULT_SETTINGS, type Settings } from "./settings.ts";
 
@@ -238,14 +239,14 @@ const reading =
     return () => answer;
   };
 
-type Operations = Readonly<Record<string, Operation>>;
+type Action = (typeof EC2_ACTIONS)[number];
+type Operations = Readonly<Record<Action, Operation>>;
 
 const createService = (operations: Operations, throttle: Ec2Throttle): Service => ({
   handle: async (request) => {
     const form = new URLSearchParams((await readBody(request, BODY_BYTES_MAX)).toString());
     const action = form.get("Action") ?? "";
-    const operation = Object.hasOwn(operations, action) ? operations[action] : undefined;
-    if (operation === undefined) {
+    if (!isAction(action)) {
       const message = `The action ${action} is not valid for this web service.`;
       throw new ApiError(400, "InvalidAction", message);
     }
@@ -256,7 +257,7 @@ const createService = (operations: Operations, throttle: Ec2Throttle): Service =
     }
     throttle(action, form);
     const isDryRun = parseForm(dryRun, pickParameters(form, "DryRun")).DryRun === true;
-    const act = operation(dropParameters(form, "Action", "Version", "DryRun"));
+    const act = operations[action](dropParameters(form, "Action", "Version", "DryRun"));
     if (isDryRun) {
       const message = "Request would have succeeded, but DryRun flag is set.";
       throw new ApiError(412, "DryRunOperation", message);
@@ -268,6 +269,8 @@ const createService = (operations: Operations, throttle: Ec2Throttle): Service =
     };
   },
 });
+
+const isAction = (name: string): name is Action => EC2_ACTIONS.some((each) => each === name);
 
 const dryRun = z.strictObject({ DryRun: flag.optional() });
 

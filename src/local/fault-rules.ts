@@ -5,7 +5,7 @@
  * `probability` (at each occasion) and `seed`. The n-th occasion of a rule has the same fate whenever seed and rule are the same.
  */
 import { z } from "zod";
-import type { ServiceName } from "./signature.ts";
+import { isOperation, listNearOperations, SERVICES } from "./operations.ts";
 import { matchesWildcard } from "./wildcards.ts";
 
 const DAY_MS = 86_400_000;
@@ -29,18 +29,6 @@ const common = {
   seed: z.int().min(0).default(1),
 };
 
-/** All that the front serves, so that one that is added there is named here as well. */
-const SERVED: Readonly<Record<ServiceName | "imds", true>> = {
-  ec2: true,
-  imds: true,
-  kms: true,
-  s3: true,
-  sqs: true,
-  ssm: true,
-  sts: true,
-};
-const SERVICES = Object.keys(SERVED);
-
 const call = {
   ...common,
   operation: z
@@ -49,12 +37,18 @@ const call = {
       /^[a-z0-9]+:[A-Za-z0-9*?]+$/,
       "an operation is a service and a name, with wildcards, such as s3:PutObject or ec2:*",
     )
-    .refine(
-      (text) => SERVICES.some((service) => text.startsWith(`${service}:`)),
-      `the services are ${SERVICES.join(", ")}`,
-    ),
+    .refine((text) => SERVICES.includes(text.split(":")[0] ?? ""), {
+      error: `the services are ${SERVICES.join(", ")}`,
+      abort: true,
+    })
+    .refine(isOperation, {
+      error: ({ input }) => describeUnknown(String(input)),
+    }),
   match,
 };
+
+const describeUnknown = (operation: string): string =>
+  `the local cloud has no operation "${operation}"; near it are ${listNearOperations(operation).join(", ")}`;
 
 /** Of an error that a rule asks for by its code. */
 const STATUSES: Readonly<Record<string, number>> = {

@@ -1,31 +1,10 @@
 /** Which S3 operation a request is, and what it may say. Whatever an operation does not know is refused by its name. */
 import type { IncomingHttpHeaders } from "node:http";
 import { notImplemented } from "./http.ts";
+import type { S3_OPERATIONS } from "./operations.ts";
 import { CHECKSUM_HEADERS } from "./s3-checksums.ts";
 
-export type OperationName =
-  | "ListBuckets"
-  | "CreateBucket"
-  | "HeadBucket"
-  | "DeleteBucket"
-  | "GetBucketLocation"
-  | "GetBucketNotificationConfiguration"
-  | "PutBucketNotificationConfiguration"
-  | "ListObjects"
-  | "ListObjectsV2"
-  | "ListMultipartUploads"
-  | "DeleteObjects"
-  | "PutObject"
-  | "GetObject"
-  | "HeadObject"
-  | "DeleteObject"
-  | "CopyObject"
-  | "CreateMultipartUpload"
-  | "UploadPart"
-  | "UploadPartCopy"
-  | "CompleteMultipartUpload"
-  | "AbortMultipartUpload"
-  | "ListParts";
+export type OperationName = (typeof S3_OPERATIONS)[number];
 
 type Route = {
   readonly name: OperationName;

@@ -15,6 +15,7 @@ import type { Ec2 } from "./ec2.ts";
 import { ApiError } from "./http.ts";
 import type { Placed } from "./instances-store.ts";
 import type { Kms } from "./kms.ts";
+import type { SSM_SESSION_OPERATIONS } from "./operations.ts";
 import { createDocumentSchema, type Documents, openDocuments } from "./session-documents.ts";
 import type { AgentKms } from "./session-handshake.ts";
 import { createLocalSession, type LocalSession } from "./session-service.ts";
@@ -33,8 +34,9 @@ export type SessionsOptions = {
   readonly switches?: Partial<SessionSwitches> | undefined;
 };
 
-/** By their names on the wire; the bodies are not checked yet. */
-export type SsmOperations = Readonly<Record<string, (body: unknown) => unknown>>;
+/** The bodies are not checked yet. */
+type SessionOperation = (typeof SSM_SESSION_OPERATIONS)[number];
+export type SsmOperations = Readonly<Record<SessionOperation, (body: unknown) => unknown>>;
 
 export type Sessions = {
   readonly operations: SsmOperations;
@@ -59,9 +61,8 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
     operations: {
       ...sessionOperations(world),
       ...instanceOperations(world),
-      "AmazonSSM.CreateDocument": (body) => documents.create(parse(createDocumentSchema, body)),
-      "AmazonSSM.DescribeDocument": (body) =>
-        documents.describe(parse(describeDocument, body).Name),
+      CreateDocument: (body) => documents.create(parse(createDocumentSchema, body)),
+      DescribeDocument: (body) => documents.describe(parse(describeDocument, body).Name),
     },
     faults,
     count: () => open.size,
@@ -93,7 +94,9 @@ function isConnected(world: World, target: string): boolean {
   return Date.now() - found.reservation.launchedAt >= world.faults.switches().absentMs;
 }
 
-function sessionOperations(world: World): SsmOperations {
+function sessionOperations(
+  world: World,
+): Pick<SsmOperations, "StartSession" | "ResumeSession" | "TerminateSession"> {
   const { faults, open, endpoint } = world;
   const answerOf = (session: LocalSession) => ({
     SessionId: session.id,
@@ -101,15 +104,15 @@ function sessionOperations(world: World): SsmOperations {
     StreamUrl: `${endpoint.replace("http", "ws")}${CHANNEL_PATH}${session.id}?role=publish_subscribe`,
   });
   return {
-    "AmazonSSM.StartSession": (body) => answerOf(start(world, parse(startSession, body))),
-    "AmazonSSM.ResumeSession": (body) => {
+    StartSession: (body) => answerOf(start(world, parse(startSession, body))),
+    ResumeSession: (body) => {
       const { SessionId } = parse(sessionId, body);
       const session = open.get(SessionId);
       if (!session) return { SessionId };
       faults.count("resumedSessions");
       return answerOf(session);
     },
-    "AmazonSSM.TerminateSession": (body) => {
+    TerminateSession: (body) => {
       const { SessionId } = parse(sessionId, body);
       open.get(SessionId)?.terminate();
       return { SessionId };
@@ -163,15 +166,17 @@ function kmsOf({ faults, kms }: World, sessionId: string, target: string): Agent
   return { keyId, challenge, decrypt: (ciphertext) => kms.decrypt(ciphertext, context) };
 }
 
-function instanceOperations(world: World): SsmOperations {
+function instanceOperations(
+  world: World,
+): Pick<SsmOperations, "GetConnectionStatus" | "DescribeInstanceInformation"> {
   return {
-    "AmazonSSM.GetConnectionStatus": (body) => {
+    GetConnectionStatus: (body) => {
       const { Target } = parse(connectionStatus, body);
       const isThere = isConnected(world, Target);
       if (!isThere) world.faults.count("absentAgents");
       return { Target, Status: isThere ? "connected" : "notconnected" };
     },
-    "AmazonSSM.DescribeInstanceInformation": (body) => {
+    DescribeInstanceInformation: (body) => {
       const wanted = parse(instanceInformation, body).Filters?.[0]?.Values;
       const known = world.ec2
         .instances()

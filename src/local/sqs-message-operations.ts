@@ -1,6 +1,7 @@
 /** The operations of SQS on messages. */
 import { z } from "zod";
 import { ApiError } from "./http.ts";
+import type { SQS_MESSAGE_OPERATIONS } from "./operations.ts";
 import {
   checkMessageAttributes,
   countAttributeBytes,
@@ -39,7 +40,9 @@ const messageFields = {
 const visibilityFields = { ReceiptHandle: z.string(), VisibilityTimeout: visibilitySeconds };
 const batchId = z.string().regex(/^[A-Za-z0-9_-]{1,80}$/);
 
-export const MESSAGE_OPERATIONS: Readonly<Record<string, Operation>> = {
+type MessageOperation = (typeof SQS_MESSAGE_OPERATIONS)[number];
+
+export const MESSAGE_OPERATIONS: Readonly<Record<MessageOperation, Operation>> = {
   SendMessage: operation({ QueueUrl, ...messageFields }, (input, context) =>
     send(context, findQueue(context, input.QueueUrl), input),
   ),

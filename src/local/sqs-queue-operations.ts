@@ -1,6 +1,7 @@
 /** The operations of SQS on queues. */
 import { z } from "zod";
 import { ApiError } from "./http.ts";
+import type { SQS_QUEUE_OPERATIONS } from "./operations.ts";
 import { readAttributes, TEXT_ATTRIBUTES } from "./sqs-attributes.ts";
 import {
   type Context,
@@ -22,7 +23,9 @@ const queueName = z
 const QUEUES_MAX = 1000;
 const names = z.array(z.string()).optional();
 
-export const QUEUE_OPERATIONS: Readonly<Record<string, Operation>> = {
+type QueueOperation = (typeof SQS_QUEUE_OPERATIONS)[number];
+
+export const QUEUE_OPERATIONS: Readonly<Record<QueueOperation, Operation>> = {
   CreateQueue: operation(
     { QueueName: queueName, Attributes: z.record(z.string(), z.string()).optional() },
     (input, context) => {

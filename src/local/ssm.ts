@@ -19,20 +19,21 @@ const getParameters = z.strictObject({
 });
 
 /** `more` is for the owner alone. */
-export function createSsm(more: SsmOperations, throttle: SsmThrottle = () => {}): Service {
+export function createSsm(more: Partial<SsmOperations>, throttle: SsmThrottle = () => {}): Service {
   return {
     handle: async (request) => {
       const target = String(request.headers["x-amz-target"] ?? "");
-      throttle(target.replace(/^AmazonSSM\./, ""));
+      const name = target.replace(/^AmazonSSM\./, "");
+      throttle(name);
       const body = await readBody(request, BODY_BYTES_MAX);
-      const operation = Object.hasOwn(more, target) ? more[target] : undefined;
+      const operation = Object.hasOwn(more, name) ? more[name as keyof SsmOperations] : undefined;
       if (operation && request.caller.type !== "owner") {
-        const message = `the role of instances may not call ${target}`;
+        const message = `the role of instances may not call ${name}`;
         throw new ApiError(400, "AccessDeniedException", message);
       }
       const answered = operation
         ? await operation(readJson(body.toString()))
-        : answer(target, body.toString());
+        : answer(name, body.toString());
       return {
         status: 200,
         headers: { "content-type": "application/x-amz-json-1.1" },
@@ -42,22 +43,22 @@ export function createSsm(more: SsmOperations, throttle: SsmThrottle = () => {})
   };
 }
 
-function answer(target: string, body: string): unknown {
-  switch (target) {
-    case "AmazonSSM.GetParameter": {
+function answer(name: string, body: string): unknown {
+  switch (name) {
+    case "GetParameter": {
       const { Name } = parse(getParameter, body);
       const image = findImage(Name);
       if (image) return { Parameter: renderParameter(image) };
       throw new ApiError(400, "ParameterNotFound", `there is no parameter ${Name}`);
     }
-    case "AmazonSSM.GetParameters": {
+    case "GetParameters": {
       const { Names } = parse(getParameters, body);
       const images = Names.map(findImage).filter((image) => image !== undefined);
       const InvalidParameters = Names.filter((name) => findImage(name) === undefined);
       return { Parameters: images.map(renderParameter), InvalidParameters };
     }
     default: {
-      const message = `the local cloud does not know the operation ${target} of SSM`;
+      const message = `the local cloud does not know the operation ${name} of SSM`;
       throw new ApiError(400, "UnknownOperationException", message);
     }
   }

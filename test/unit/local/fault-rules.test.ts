@@ -43,6 +43,21 @@ describe("a rule", () => {
       "the services are ec2, imds, kms, s3, sqs, ssm, sts",
     ],
     [
+      "an operation that there is not",
+      [{ fault: "throttle", operation: "s3:PutObjects" }],
+      'operation: the local cloud has no operation "s3:PutObjects"; near it are s3:PutObject, ',
+    ],
+    [
+      "an operation of another service",
+      [{ fault: "throttle", operation: "ec2:getobject" }],
+      "near it are s3:GetObject",
+    ],
+    [
+      "an operation that nothing is near to",
+      [{ fault: "throttle", operation: "imds:Describe*" }],
+      "near it are imds:Get, imds:PutToken",
+    ],
+    [
       "a code of no known status",
       [{ fault: "error", operation: "ec2:*", code: "Odd" }],
       "rule 1 (error): status: is needed",

@@ -59,6 +59,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   InsufficientInstanceCapacity: 500,
   InternalError: 500,
   InternalFailure: 500,
+  InternalServerError: 500,
   InvalidParameterValue: 400,
   NoSuchKey: 404,
   OperationAborted: 409,
@@ -115,6 +116,9 @@ const event = {
 /** `match` has what an instance is launched with: see `instanceFields`. */
 const instance = { ...common, match, afterMs: milliseconds.default(0) };
 
+/** `match` may name the `instanceId`; of a frame also `from`: agent or client. */
+const session = { ...common, match };
+
 /** For an instance that EC2 ends. */
 const reason = z
   .string()
@@ -165,6 +169,14 @@ const ruleSchema = z.discriminatedUnion("fault", [
     ...instance,
     forMs: milliseconds.optional(),
   }),
+  // Sessions.
+  z.strictObject({ fault: z.literal("agent-absent"), ...session, forMs: milliseconds }),
+  z.strictObject({ fault: z.literal("connection-closes"), ...session, afterMs: milliseconds }),
+  z.strictObject({ fault: z.literal("idle-timeout"), ...session, afterMs: milliseconds }),
+  z.strictObject({ fault: z.literal("session-pauses"), ...session, everyMs: milliseconds.min(10) }),
+  z.strictObject({ fault: z.literal("frame-lost"), ...session }),
+  z.strictObject({ fault: z.literal("frame-twice"), ...session }),
+  z.strictObject({ fault: z.literal("frame-out-of-order"), ...session }),
 ]);
 
 export type Rule = Readonly<z.infer<typeof ruleSchema>>;

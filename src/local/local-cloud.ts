@@ -36,7 +36,6 @@ import { createKms } from "./kms.ts";
 import type { HostEnvironment } from "./machines.ts";
 import { openS3, type S3 } from "./s3.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
-import type { SessionSwitches } from "./session-switches.ts";
 import { openSessions, type Sessions } from "./sessions.ts";
 import { pickSettings, readSettings, type Settings } from "./settings.ts";
 import { openSqs, type Sqs } from "./sqs.ts";
@@ -56,8 +55,6 @@ export type LocalCloudOptions = Partial<Settings> & {
   readonly environment?: HostEnvironment;
   /** Journals of S3 and SQS are rewritten once they are this long and mostly old; for tests that want to see it happen. */
   readonly rewriteLinesMin?: number;
-  /** How sessions misbehave; as on AWS by default. */
-  readonly sessions?: Partial<SessionSwitches>;
   readonly log: Log;
 };
 
@@ -75,8 +72,7 @@ export type LocalCloudNote = KeyPair & {
 
 export type LocalCloud = LocalCloudNote & {
   readonly port: number;
-  /** Turns sessions' switches, and says how often each has fired and how many sessions are open. */
-  readonly sessions: Pick<Sessions, "faults" | "count">;
+  readonly sessions: Pick<Sessions, "counts" | "prefer">;
   /** Hangs up on everybody, ends the machines; whatever was acknowledged is in the directory. */
   stop(): Promise<void>;
 };
@@ -140,7 +136,7 @@ async function start(
     endpoint,
     ec2,
     kms,
-    switches: options.sessions,
+    faults,
   });
   undo.push(() => sessions.stop());
   const { bucket = BUCKET } = options;

@@ -5,8 +5,8 @@
 import { randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import type { WebSocket } from "ws";
 import { type Agent, type AgentOptions, startAgent } from "./session-agent.ts";
+import type { SessionFaults } from "./session-faults.ts";
 import { readFrame, writeFrame } from "./session-frames.ts";
-import type { SessionFaults } from "./session-switches.ts";
 
 export type LocalSession = {
   readonly id: string;
@@ -23,7 +23,7 @@ export type LocalSessionOptions = {
   readonly id: string;
   readonly instanceId: string;
   readonly faults: SessionFaults;
-  readonly agent: Pick<AgentOptions, "version" | "start" | "isSeparated" | "kms">;
+  readonly agent: Pick<AgentOptions, "version" | "start" | "isSeparated" | "kms" | "onPumpDead">;
   /** Its machine has no network: what is sent either way is lost. */
   readonly isCutOff: () => boolean;
   readonly isMachineThere: () => boolean;
@@ -32,6 +32,9 @@ export type LocalSessionOptions = {
 
 const HELLO_MAX_MS = 10_000;
 const HELD_MAX_MS = 20;
+/** As on AWS: how old a connection may be, and how long a client may send no input, whatever comes out. */
+const CONNECTION_MAX_MS = 60 * 60_000;
+const IDLE_MAX_MS = 20 * 60_000;
 const POLICY_VIOLATION = 1008;
 
 export function createLocalSession(options: LocalSessionOptions): LocalSession {
@@ -41,6 +44,7 @@ export function createLocalSession(options: LocalSessionOptions): LocalSession {
   let socket: WebSocket | undefined;
   let agent: Agent | undefined;
   let idle: NodeJS.Timeout | undefined;
+  const early = faults.plan("idle-timeout");
 
   const wire = createWire(faults, (frame) => {
     const isLost = options.isCutOff() || !options.isMachineThere();
@@ -60,9 +64,9 @@ export function createLocalSession(options: LocalSessionOptions): LocalSession {
   function keepAwake(): void {
     clearTimeout(idle);
     idle = setTimeout(() => {
-      faults.count("idleSessions");
+      early?.happened();
       over("Session timed out: the client sent no input.");
-    }, faults.switches().idleMs);
+    }, early?.ms ?? IDLE_MAX_MS);
     idle.unref();
   }
 
@@ -70,9 +74,9 @@ export function createLocalSession(options: LocalSessionOptions): LocalSession {
     socket?.close(1000);
     socket = from;
     keepAwake();
-    const ending = closeInTime(from, faults);
+    const clear = disturb(from, faults);
     from.once("close", () => {
-      clearInterval(ending);
+      clear();
       if (socket !== from) return;
       socket = undefined;
       agent?.pause(true);
@@ -82,7 +86,6 @@ export function createLocalSession(options: LocalSessionOptions): LocalSession {
       ...options.agent,
       transmit: wire.send,
       backlog: () => socket?.bufferedAmount ?? 0,
-      onPumpDead: () => faults.count("deadPumps"),
       onEnd: (output) => {
         // With its machine the agent has gone, too: nobody says a word, and the connection stays as it is.
         if (options.isMachineThere()) over(output);
@@ -91,7 +94,7 @@ export function createLocalSession(options: LocalSessionOptions): LocalSession {
   }
 
   function receive(bytes: Buffer): void {
-    if (faults.happens("dropFrames", "droppedFrames")) return;
+    if (faults.befalls("frame-lost", "client")) return;
     if (readFrame(bytes).type === "input_stream_data") keepAwake();
     if (!options.isCutOff()) agent?.receive(bytes);
   }
@@ -160,21 +163,24 @@ function isSame(given: string, wanted: string): boolean {
   return other.length > 0 && one.length === other.length && timingSafeEqual(one, other);
 }
 
-/** Closes a connection when it is old, and tells it to pause now and then, where the switches want that. */
-function closeInTime(socket: WebSocket, faults: SessionFaults): NodeJS.Timeout {
-  const openedAt = Date.now();
-  let pausedAt = openedAt;
-  return setInterval(() => {
-    const { closeAfterMs, pauseEveryMs } = faults.switches();
-    if (pauseEveryMs !== null && Date.now() - pausedAt >= pauseEveryMs) {
-      pausedAt = Date.now();
-      faults.count("pauses");
-      socket.send(pauseFrame());
-    }
-    if (Date.now() - openedAt < closeAfterMs) return;
-    faults.count("closedConnections");
+/** Closes a connection when it is old, and tells it to pause now and then where a rule wants that. Returns what ends both. */
+function disturb(socket: WebSocket, faults: SessionFaults): () => void {
+  const early = faults.plan("connection-closes");
+  const closing = setTimeout(() => {
+    early?.happened();
     socket.close(1000, "Bye");
-  }, 20).unref();
+  }, early?.ms ?? CONNECTION_MAX_MS).unref();
+  const pauses = faults.plan("session-pauses");
+  const pausing =
+    pauses &&
+    setInterval(() => {
+      pauses.happened();
+      socket.send(pauseFrame());
+    }, pauses.ms).unref();
+  return () => {
+    clearTimeout(closing);
+    clearInterval(pausing);
+  };
 }
 
 /** Frames on their way to the client. */
@@ -187,14 +193,14 @@ function createWire(faults: SessionFaults, send: (frame: Buffer) => void) {
   };
   return {
     send: (frame: Buffer): void => {
-      if (faults.happens("dropFrames", "droppedFrames")) return;
-      if (held === undefined && faults.happens("reorderFrames", "reorderedFrames")) {
+      if (faults.befalls("frame-lost", "agent")) return;
+      if (held === undefined && faults.befalls("frame-out-of-order", "agent")) {
         held = frame;
         setTimeout(release, HELD_MAX_MS).unref();
         return;
       }
       send(frame);
-      if (faults.happens("duplicateFrames", "duplicatedFrames")) send(frame);
+      if (faults.befalls("frame-twice", "agent")) send(frame);
       release();
     },
   };

@@ -3,8 +3,8 @@
  * DescribeDocument, and the data channel, whose connections are authenticated by the token that a session gives. A session
  * really runs its document's command, inside the machine of its instance.
  *
- * Gaps: sessions with a terminal and port sessions, SendCommand, session history, preferences but for the KMS key (a switch).
- * By design: sessions end with the cloud.
+ * Gaps: sessions with a terminal and port sessions, SendCommand, session history, preferences but for the KMS key, and that only for
+ * whoever starts the cloud in a program. By design: sessions end with the cloud.
  */
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
@@ -12,18 +12,15 @@ import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import { z } from "zod";
 import type { Ec2 } from "./ec2.ts";
+import type { Faults } from "./faults.ts";
 import { ApiError } from "./http.ts";
 import type { Placed } from "./instances-store.ts";
 import type { Kms } from "./kms.ts";
 import type { SSM_SESSION_OPERATIONS } from "./operations.ts";
 import { createDocumentSchema, type Documents, openDocuments } from "./session-documents.ts";
+import { createSessionFaults, isKeptAway } from "./session-faults.ts";
 import type { AgentKms } from "./session-handshake.ts";
 import { createLocalSession, type LocalSession } from "./session-service.ts";
-import {
-  createSessionFaults,
-  type SessionFaults,
-  type SessionSwitches,
-} from "./session-switches.ts";
 
 export type SessionsOptions = {
   readonly folder: string;
@@ -31,8 +28,28 @@ export type SessionsOptions = {
   readonly endpoint: string;
   readonly ec2: Pick<Ec2, "instances" | "find" | "run" | "isCutOff">;
   readonly kms: Kms;
-  readonly switches?: Partial<SessionSwitches> | undefined;
+  readonly faults: Faults;
 };
+
+/** How an account's sessions are, for tests of those who open them. */
+export type SessionPreferences = {
+  /** Sessions are encrypted then. */
+  readonly kmsKeyId: string | null;
+  /** Agents since 3.3.808 send one. */
+  readonly hasKmsChallenge: boolean;
+  readonly agentVersion: string;
+};
+
+const PREFERENCES: SessionPreferences = {
+  kmsKeyId: null,
+  hasKmsChallenge: true,
+  agentVersion: "3.3.0.0",
+};
+
+type Counted = "startedSessions" | "resumedSessions" | "encryptedSessions" | "deadPumps";
+
+/** `open` are those that are there now, all else is since the start. */
+export type SessionCounts = Readonly<Partial<Record<Counted, number>>> & { readonly open: number };
 
 /** The bodies are not checked yet. */
 type SessionOperation = (typeof SSM_SESSION_OPERATIONS)[number];
@@ -40,9 +57,8 @@ export type SsmOperations = Readonly<Record<SessionOperation, (body: unknown) =>
 
 export type Sessions = {
   readonly operations: SsmOperations;
-  readonly faults: SessionFaults;
-  /** Those that are open. */
-  count(): number;
+  counts(): SessionCounts;
+  prefer(preferences: Partial<SessionPreferences>): void;
   /** A connection for `/v1/data-channel/…`. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   stop(): void;
@@ -52,11 +68,18 @@ const CHANNEL_PATH = "/v1/data-channel/";
 const FRAME_BYTES_MAX = 1 << 20;
 
 export async function openSessions(options: SessionsOptions): Promise<Sessions> {
-  const faults = createSessionFaults(options.switches);
+  const counted = new Map<Counted, number>();
+  let preferences = PREFERENCES;
   const documents = await openDocuments(options.folder);
   const open = new Map<string, LocalSession>();
   const server = new WebSocketServer({ noServer: true, maxPayload: FRAME_BYTES_MAX });
-  const world: World = { ...options, faults, documents, open };
+  const world: World = {
+    ...options,
+    documents,
+    open,
+    preferences: () => preferences,
+    count: (what) => counted.set(what, (counted.get(what) ?? 0) + 1),
+  };
   return {
     operations: {
       ...sessionOperations(world),
@@ -64,8 +87,10 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
       CreateDocument: (body) => documents.create(parse(createDocumentSchema, body)),
       DescribeDocument: (body) => documents.describe(parse(describeDocument, body).Name),
     },
-    faults,
-    count: () => open.size,
+    counts: () => ({ ...Object.fromEntries(counted), open: open.size }),
+    prefer: (changes) => {
+      preferences = { ...preferences, ...changes };
+    },
     upgrade: (request, socket, head) => {
       const path = (request.url ?? "").split("?")[0] ?? "";
       const id = path.startsWith(CHANNEL_PATH) ? path.slice(CHANNEL_PATH.length) : "";
@@ -80,8 +105,9 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
   };
 }
 
-type World = Omit<SessionsOptions, "switches"> & {
-  readonly faults: SessionFaults;
+type World = SessionsOptions & {
+  readonly preferences: () => SessionPreferences;
+  readonly count: (what: Counted) => void;
   readonly documents: Documents;
   /** By id. */
   readonly open: Map<string, LocalSession>;
@@ -91,13 +117,14 @@ type World = Omit<SessionsOptions, "switches"> & {
 function isConnected(world: World, target: string): boolean {
   const found = world.ec2.find(target);
   if (found?.instance.state !== "running" || world.ec2.isCutOff(target)) return false;
-  return Date.now() - found.reservation.launchedAt >= world.faults.switches().absentMs;
+  const ageMs = Date.now() - found.reservation.launchedAt;
+  return !isKeptAway(world.faults, { instanceId: target, ageMs });
 }
 
 function sessionOperations(
   world: World,
 ): Pick<SsmOperations, "StartSession" | "ResumeSession" | "TerminateSession"> {
-  const { faults, open, endpoint } = world;
+  const { open, endpoint } = world;
   const answerOf = (session: LocalSession) => ({
     SessionId: session.id,
     TokenValue: session.issueToken(),
@@ -109,7 +136,7 @@ function sessionOperations(
       const { SessionId } = parse(sessionId, body);
       const session = open.get(SessionId);
       if (!session) return { SessionId };
-      faults.count("resumedSessions");
+      world.count("resumedSessions");
       return answerOf(session);
     },
     TerminateSession: (body) => {
@@ -124,12 +151,8 @@ function start(
   world: World,
   { Target, DocumentName, Parameters }: z.infer<typeof startSession>,
 ): LocalSession {
-  const { faults, open, documents } = world;
-  if (faults.happens("failStarts", "failedStarts")) {
-    throw new ApiError(500, "InternalServerError", "the local cloud was told to fail");
-  }
+  const { open, documents } = world;
   if (!isConnected(world, Target)) {
-    faults.count("absentAgents");
     throw new ApiError(400, "TargetNotConnected", `${Target} is not connected.`);
   }
   const { words, isSeparated } = documents.prepare(DocumentName, Parameters);
@@ -137,33 +160,34 @@ function start(
   const session = createLocalSession({
     id,
     instanceId: Target,
-    faults,
+    faults: createSessionFaults(world.faults, Target),
     agent: {
-      version: faults.switches().agentVersion,
+      version: world.preferences().agentVersion,
       isSeparated,
       start: () => world.ec2.run(Target, words),
       kms: kmsOf(world, id, Target),
+      onPumpDead: () => world.count("deadPumps"),
     },
     isCutOff: () => world.ec2.isCutOff(Target),
     isMachineThere: () => world.ec2.find(Target)?.instance.state === "running",
     onOver: () => open.delete(id),
   });
   open.set(id, session);
-  faults.count("startedSessions");
+  world.count("startedSessions");
   return session;
 }
 
-function kmsOf({ faults, kms }: World, sessionId: string, target: string): AgentKms | undefined {
-  const { kmsKeyId: keyId, hasKmsChallenge } = faults.switches();
+function kmsOf(world: World, sessionId: string, target: string): AgentKms | undefined {
+  const { kmsKeyId: keyId, hasKmsChallenge } = world.preferences();
   if (keyId === null) return undefined;
-  faults.count("encryptedSessions");
+  world.count("encryptedSessions");
   const challenge = hasKmsChallenge ? randomBytes(16).toString("base64") : undefined;
   const context = {
     "aws:ssm:SessionId": sessionId,
     "aws:ssm:TargetId": target,
     ...(challenge ? { "aws:ssm:RandomChallenge": challenge } : {}),
   };
-  return { keyId, challenge, decrypt: (ciphertext) => kms.decrypt(ciphertext, context) };
+  return { keyId, challenge, decrypt: (ciphertext) => world.kms.decrypt(ciphertext, context) };
 }
 
 function instanceOperations(
@@ -172,9 +196,7 @@ function instanceOperations(
   return {
     GetConnectionStatus: (body) => {
       const { Target } = parse(connectionStatus, body);
-      const isThere = isConnected(world, Target);
-      if (!isThere) world.faults.count("absentAgents");
-      return { Target, Status: isThere ? "connected" : "notconnected" };
+      return { Target, Status: isConnected(world, Target) ? "connected" : "notconnected" };
     },
     DescribeInstanceInformation: (body) => {
       const wanted = parse(instanceInformation, body).Filters?.[0]?.Values;
@@ -182,7 +204,7 @@ function instanceOperations(
         .instances()
         .filter(({ instance: { id } }) => !wanted || wanted.includes(id))
         .filter(({ instance: { id } }) => isConnected(world, id));
-      const { agentVersion } = world.faults.switches();
+      const { agentVersion } = world.preferences();
       return { InstanceInformationList: known.map((each) => describe(each, agentVersion)) };
     },
   };

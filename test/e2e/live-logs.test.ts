@@ -7,6 +7,7 @@ import { readLocalTypes } from "../../src/cli/local-types.ts";
 import type { RunView } from "../../src/core/view.ts";
 import { makeDirectory } from "../support/directory.ts";
 import { runErrand, startErrand } from "../support/errand.ts";
+import { makeFaultCalls } from "../support/faults.ts";
 import { startTestCloud } from "../support/test-cloud.ts";
 
 const project = (script: string) =>
@@ -25,11 +26,11 @@ const LINES = Number(process.env.LOG_LINES ?? 20_000);
 const LONG = { timeout: 20_000 };
 
 const FAULTS = [
-  "droppedFrames",
-  "duplicatedFrames",
-  "reorderedFrames",
-  "closedConnections",
-] as const;
+  { fault: "frame-lost", id: "lost", probability: 0.02 },
+  { fault: "frame-twice", probability: 0.03 },
+  { fault: "frame-out-of-order", probability: 0.03 },
+  { fault: "connection-closes", afterMs: 900 },
+];
 
 describe("a log that is followed", () => {
   it("comes as it is written, while no chunk of it reaches the bucket", async () => {
@@ -63,23 +64,19 @@ describe("a log that is followed", () => {
       directory: data,
       instanceTypes: await readLocalTypes(),
       environment: { PATH: process.env.PATH ?? "" },
-      sessions: {
-        dropFrames: 0.02,
-        duplicateFrames: 0.03,
-        reorderFrames: 0.03,
-        closeAfterMs: 900,
-      },
     });
     onTestFinished(dispose);
+    const faults = makeFaultCalls(() => cloud);
+    await faults.add(...FAULTS);
     const errand = await startErrand({ data });
     const script = `import time\nfor n in range(1, ${LINES + 1}):\n    print("line", n)\n    if n % ${LINES / 200} == 0: time.sleep(0.1)\n`;
     const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
     const { id } = JSON.parse(stdout) as RunView;
     await errand.until("a running job", isRunning, id);
     const following = errand.start("logs", id, "talk", "--follow");
-    const { counts } = cloud.sessions.faults;
+    const { counts } = cloud.sessions;
     await following.said(/^line 1000$/m);
-    await expect.poll(() => counts().droppedFrames ?? 0, LONG).toBeGreaterThan(0);
+    await expect.poll(() => faults.fired("lost"), LONG).toBeGreaterThan(0);
     await errand.kill();
     const before = counts().startedSessions ?? 0;
     await errand.restart();
@@ -90,8 +87,6 @@ describe("a log that is followed", () => {
     const linesOf = (text: string) => text.split("\n").filter((line) => line.startsWith("line "));
     expect(linesOf((await following.finished).stdout)).toEqual(wanted);
     expect(linesOf((await errand.run("logs", id, "talk")).stdout)).toEqual(wanted);
-    for (const fault of FAULTS) {
-      expect(counts()[fault] ?? 0, `${fault} of ${JSON.stringify(counts())}`).toBeGreaterThan(0);
-    }
+    for (const { fault, fired } of await faults.list()) expect(fired, fault).toBeGreaterThan(0);
   });
 });

@@ -7,8 +7,9 @@ import { type Clients, createClients } from "../../src/aws/clients.ts";
 import { createGenerateDataKey } from "../../src/aws/session/data-key.ts";
 import type { FollowTimes } from "../../src/aws/session/follow.ts";
 import { createLogs } from "../../src/aws/session/logs.ts";
-import type { Fired, SessionSwitches } from "../../src/local/session-switches.ts";
+import type { SessionCounts, SessionPreferences } from "../../src/local/sessions.ts";
 import type { Clock, LogEvent, Logs } from "../../src/ports.ts";
+import { type FaultCalls, makeFaultCalls } from "./faults.ts";
 import { startTestCloud, type TestCloud } from "./test-cloud.ts";
 
 export type LogMachine = {
@@ -22,9 +23,9 @@ export type SessionWorld = {
   readonly logs: Logs;
   makeLogs(times?: Partial<FollowTimes>): Logs;
   launch(): Promise<LogMachine>;
-  set(switches: Partial<SessionSwitches>): void;
-  /** How often each thing has happened, and how many sessions are open. */
-  counts(): Readonly<Partial<Record<Fired, number>>> & { readonly open: number };
+  readonly faults: FaultCalls;
+  prefer(preferences: Partial<SessionPreferences>): void;
+  counts(): SessionCounts;
   dispose(): Promise<void>;
 };
 
@@ -33,12 +34,9 @@ export const testClock: Clock = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
 };
 
-export async function startSessionWorld(
-  switches: Partial<SessionSwitches> = {},
-): Promise<SessionWorld> {
+export async function startSessionWorld(): Promise<SessionWorld> {
   const world = await startTestCloud({
     instanceTypes: [M5_LARGE],
-    sessions: switches,
     bootMs: 10,
     // Processes of a machine are counted.
     sandbox: "none",
@@ -60,8 +58,9 @@ export async function startSessionWorld(
     logs: makeLogs(),
     makeLogs,
     launch: () => launch(world, clients),
-    set: world.cloud.sessions.faults.set,
-    counts: () => ({ ...world.cloud.sessions.faults.counts(), open: world.cloud.sessions.count() }),
+    faults: makeFaultCalls(() => world.cloud),
+    prefer: world.cloud.sessions.prefer,
+    counts: world.cloud.sessions.counts,
     dispose: async () => {
       clients.close();
       await world.dispose();

@@ -105,6 +105,10 @@ describe("a rule", () => {
       "lost-request": call,
       quota: { family: "p", vcpus: 0 },
       "event-late": { ms: 5 },
+      "agent-absent": { forMs: 5 },
+      "connection-closes": { afterMs: 5 },
+      "idle-timeout": { afterMs: 5 },
+      "session-pauses": { everyMs: 10 },
     };
     const rules = FAULT_NAMES.map((fault) => ({ fault, ...needs[fault] }));
     expect(parseRules(rules).map(({ fault }) => fault)).toEqual(FAULT_NAMES);

@@ -32,6 +32,16 @@ export function parseRetention(text: string): number | undefined {
 }
 
 const NO_PORT = "is no port: 1 to 65535";
+/** An id alone stands for its object. */
+const subnetSchema = z.preprocess(
+  (value) => (typeof value === "string" ? { subnetId: value } : value),
+  z.strictObject({
+    zone: z.string().min(1).optional(),
+    subnetId: z
+      .string()
+      .regex(/^subnet-[0-9a-z-]+$/, "is no subnet; one looks like subnet-0a1b2c3d"),
+  }),
+);
 
 const configSchema = z.strictObject({
   region: z
@@ -47,10 +57,13 @@ const configSchema = z.strictObject({
     .url({ protocol: /^https?$/, error: "is no http or https URL" })
     .transform((url) => url.replace(/\/+$/, ""))
     .optional(),
-  /** Empty for the default subnets of the default VPC. */
-  subnets: z
-    .array(z.strictObject({ zone: z.string().min(1), subnetId: z.string().min(1) }))
-    .default([]),
+  /** The id of the installation, where rights go by it. Without one the bucket's own is taken, or made. */
+  installation: z
+    .string()
+    .regex(/^[A-Za-z0-9-]{1,64}$/, "has letters, digits and - only, 64 at most")
+    .optional(),
+  /** Ids, or ids with their zones; empty for the default subnets of the default VPC. */
+  subnets: z.array(subnetSchema).default([]),
   /** Empty for the VPC's default group. */
   securityGroupIds: z.array(z.string().min(1)).default([]),
   /** Name or ARN. */
@@ -240,6 +253,7 @@ function childOf(schema: unknown, name: PropertyKey): unknown {
 }
 
 function unwrapped(schema: unknown): unknown {
+  if (schema instanceof z.ZodPipe) return schema.out;
   const isWrapped = schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault;
   return isWrapped ? schema.unwrap() : schema;
 }
@@ -256,6 +270,18 @@ function readYaml({ name, text }: ConfigFile): { value: Settings; problems: stri
   if (isSettings(value)) return { value, problems };
   if (value !== null) problems.push(`${name}: has to be a map of settings`);
   return { value: {}, problems };
+}
+
+/** Where AWS is, for a command that has no configuration yet. Throws UserError. */
+export function readPlace(flags: {
+  readonly region?: string | undefined;
+  readonly endpoint?: string | undefined;
+}): Pick<Config, "region" | "endpoint"> {
+  const { region, endpoint } = flags;
+  const { AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL } = process.env;
+  const environment = { AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL };
+  const config = parseConfig({ flags: { region, endpoint, bucket: "none" }, environment });
+  return { region: config.region, endpoint: config.endpoint };
 }
 
 const DEFAULT_FILES = ["errand.yaml", "/etc/errand/errand.yaml"];

@@ -1,5 +1,9 @@
 /** The catalog: the snapshot's types with prices, narrowed to what the region's zones offer, and where and from what to launch. */
-import { DescribeSubnetsCommand, type EC2Client } from "@aws-sdk/client-ec2";
+import {
+  DescribeSubnetsCommand,
+  type DescribeSubnetsCommandInput,
+  type EC2Client,
+} from "@aws-sdk/client-ec2";
 import type { SSMClient } from "@aws-sdk/client-ssm";
 import type { Catalog, InstanceType, Place, PricedType } from "../core/offers.ts";
 import { isCloudError } from "../errors.ts";
@@ -14,8 +18,8 @@ export type CatalogClients = { readonly ec2: EC2Client; readonly ssm: SSMClient 
 
 export type CatalogOptions = {
   readonly region: string;
-  /** Empty for the default subnets of the default VPC. */
-  readonly subnets: readonly Place[];
+  /** EC2 is asked for zones that are not said. Empty for the default subnets of the default VPC. */
+  readonly subnets: readonly { readonly subnetId: string; readonly zone?: string | undefined }[];
   readonly images: ImageIds;
   readonly prices?: Prices;
   /** Called when a refresh fails and the catalog of before is used on. */
@@ -65,7 +69,7 @@ async function readCatalog(clients: CatalogClients, options: CatalogOptions): Pr
   const [snapshot, zones, places, images] = await Promise.all([
     readSnapshot(),
     readZones(clients.ec2),
-    options.subnets.length > 0 ? options.subnets : describeDefaultSubnets(clients.ec2),
+    readPlaces(clients.ec2, options.subnets),
     readImages(clients, options.images),
   ]);
   const types = offeredTypes(snapshot, region, zones).map((type) => ({
@@ -107,19 +111,36 @@ function offeredTypes(
   });
 }
 
-async function describeDefaultSubnets(ec2: EC2Client): Promise<readonly Place[]> {
-  const { Subnets = [] } = await callAws("looking for default subnets", () =>
-    ec2.send(
-      new DescribeSubnetsCommand({
-        Filters: [
-          { Name: "default-for-az", Values: ["true"] },
-          { Name: "state", Values: ["available"] },
-        ],
-      }),
-    ),
+/** In the order that was given; default subnets by zone. */
+async function readPlaces(
+  ec2: EC2Client,
+  subnets: CatalogOptions["subnets"],
+): Promise<readonly Place[]> {
+  if (subnets.length === 0) {
+    const places = await describeSubnets(ec2, {
+      Filters: [
+        { Name: "default-for-az", Values: ["true"] },
+        { Name: "state", Values: ["available"] },
+      ],
+    });
+    return places.sort((a, b) => (a.zone < b.zone ? -1 : 1));
+  }
+  const SubnetIds = subnets.flatMap(({ zone, subnetId }) => (zone ? [] : subnetId));
+  const described = SubnetIds.length > 0 ? await describeSubnets(ec2, { SubnetIds }) : [];
+  const zones = new Map(described.map(({ subnetId, zone }) => [subnetId, zone]));
+  // EC2 has refused ids that it does not know.
+  return subnets.map(({ subnetId, zone = zones.get(subnetId) ?? "" }) => ({ subnetId, zone }));
+}
+
+async function describeSubnets(
+  ec2: EC2Client,
+  input: DescribeSubnetsCommandInput,
+): Promise<Place[]> {
+  const { Subnets = [] } = await callAws("looking for subnets", () =>
+    ec2.send(new DescribeSubnetsCommand(input)),
   );
   return Subnets.map(({ AvailabilityZone: zone = "", SubnetId: subnetId = "" }) => ({
     zone,
     subnetId,
-  })).sort((a, b) => (a.zone < b.zone ? -1 : 1));
+  }));
 }

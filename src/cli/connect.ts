@@ -92,7 +92,11 @@ export async function connectLocal(options: ConnectOptions, note: LocalNote): Pr
     { path: options.config },
   );
   // What is told of AWS does not hold here.
-  const config = { ...loaded, subnets: [], securityGroupIds: [], images: {}, every: LOCAL_EVERY };
+  const config = {
+    ...loaded,
+    ...{ installation: undefined, subnets: [], securityGroupIds: [], images: {} },
+    every: LOCAL_EVERY,
+  };
   const { accessKeyId, secretAccessKey } = note;
   const credentials = { accessKeyId, secretAccessKey };
   const where = { region, endpoint, credentials, onCall: options.onCall };

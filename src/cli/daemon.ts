@@ -153,7 +153,7 @@ type Wired = {
 async function daemonOptions(output: Output, { connection, clients, log }: Wired) {
   const { store, config, isLocal } = connection;
   const providers = await loadProviders(config.providers);
-  const installation = await ensureInstallation(store, newToken());
+  const installation = await ensureInstallation(store, newToken(), config.installation);
   const cloud = createCloud(clients, {
     region: config.region,
     subnets: config.subnets,

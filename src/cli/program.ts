@@ -1,6 +1,7 @@
 /** The commands and their options. What a command does is loaded when it is called, so that help is quick. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { ArtifactOptions } from "./commands/artifacts.ts";
+import type { InitOptions } from "./commands/init.ts";
 import type { FaultOptions } from "./commands/local-faults.ts";
 import type { LogOptions } from "./commands/logs.ts";
 import type { PlanOptions } from "./commands/plan.ts";
@@ -33,6 +34,7 @@ export function createProgram(
   addTags(program, output, onExitCode);
   addPlans(program, output, onExitCode);
   addToolCommands(program, output, onExitCode);
+  addInit(program, output, onExitCode);
   addDaemon(program, output, onExitCode);
   return program;
 }
@@ -214,6 +216,22 @@ function addToolCommands(program: Command, output: Output, onExitCode: OnExitCod
     .action(async (options: CommonOptions) => {
       const { listTools } = await import("./commands/tools.ts");
       onExitCode(await listTools(output, options));
+    });
+}
+
+function addInit(program: Command, output: Output, onExitCode: OnExitCode): void {
+  program
+    .command("init")
+    .description("write the configuration of an installation, from its CloudFormation stack")
+    .requiredOption("--stack <name>", "the stack that was deployed from infra/errand.yaml")
+    .option("--region <name>", "AWS region (AWS_REGION)")
+    .option("--endpoint <url>", "another AWS endpoint (AWS_ENDPOINT_URL)")
+    .option("--config <file>", "where to write it", "errand.yaml")
+    .option("--force", "overwrite what is there")
+    .option("--json", "print JSON")
+    .action(async (options: InitOptions) => {
+      const { init } = await import("./commands/init.ts");
+      onExitCode(await init(output, options));
     });
 }
 

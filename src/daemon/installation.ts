@@ -9,8 +9,24 @@ import { readDocument } from "./documents.ts";
 
 const errandSchema = z.object({ format: z.literal(1), installation: z.string().min(1) });
 
-/** Reads the installation's id, or makes the bucket ours with `freshId`. */
-export async function ensureInstallation(store: Store, freshId: string): Promise<string> {
+/**
+ * Reads the installation's id, or makes the bucket ours with `freshId`. `wanted` is the one that the daemon's rights go by: another
+ * in the bucket throws UserError, for it could launch nothing and end nothing.
+ */
+export async function ensureInstallation(
+  store: Store,
+  freshId: string,
+  wanted?: string,
+): Promise<string> {
+  const installation = await claimBucket(store, wanted ?? freshId);
+  if (wanted === undefined || installation === wanted) return installation;
+  throw new UserError(
+    `the bucket belongs to the installation ${installation}, and the configuration says ${wanted}`,
+    `Deploy the stack with InstallationId=${installation}, or leave the bucket to the other installation and use one of your own.`,
+  );
+}
+
+async function claimBucket(store: Store, freshId: string): Promise<string> {
   try {
     const body = JSON.stringify({ format: 1, installation: freshId });
     await store.put(key.errand, body, { condition: { ifAbsent: true } });

@@ -178,3 +178,16 @@ test("budgets and quotas are limits, each known by name", () => {
   );
   expect(problemsOf({ file: file(`${PLAIN}limits: {vcpusMax: {g: 64}}\n`) })).toContain("vcpusMax");
 });
+
+test("a subnet is an id, or an id with its zone", () => {
+  const text = `${PLAIN}subnets: [subnet-0a1b, { zone: eu-west-1b, subnetId: subnet-0c2d }]\n`;
+  expect(parseConfig({ file: file(text) }).subnets).toEqual([
+    { subnetId: "subnet-0a1b" },
+    { subnetId: "subnet-0c2d", zone: "eu-west-1b" },
+  ]);
+  expect(problemsOf({ file: file(`${PLAIN}subnets: [eu-west-1a]\n`) })).toBe(
+    "errand.yaml: subnets.0.subnetId: is no subnet; one looks like subnet-0a1b2c3d",
+  );
+  const problem = problemsOf({ file: file(`${PLAIN}subnets: [{ subnet: subnet-0a1b }]\n`) });
+  expect(problem).toContain('"subnets.0.subnet" is no setting; there are zone, subnetId');
+});

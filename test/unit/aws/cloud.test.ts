@@ -48,10 +48,14 @@ function makeLaunch(over: { size?: number; input?: Partial<Launch["input"]> } = 
   };
 }
 
-type WorldOptions = { readonly images?: Record<string, string>; readonly offerings?: Error };
+type WorldOptions = {
+  readonly images?: Record<string, string>;
+  readonly offerings?: Error;
+  readonly subnets?: readonly { readonly subnetId: string; readonly zone?: string }[];
+};
 
 /** A cloud whose clients answer what the test says; the catalog's answers are there already. */
-function makeWorld({ images = {}, offerings }: WorldOptions = {}) {
+function makeWorld({ images = {}, offerings, subnets = [] }: WorldOptions = {}) {
   const clients = {
     ec2: new EC2Client({ region: "us-east-1" }),
     launchEc2: new EC2Client({ region: "us-east-1" }),
@@ -94,7 +98,7 @@ function makeWorld({ images = {}, offerings }: WorldOptions = {}) {
   });
   const cloud = createCloud(clients, {
     region: "us-east-1",
-    subnets: [],
+    subnets,
     images,
     installation: "home",
     readScript: async (sha256) => `echo ${sha256}\n:RUNNER\n`,
@@ -323,4 +327,16 @@ test("a first reading that fails is an error, and the next one tries again", asy
     .resolves({ Parameters: [] });
   await expect(cloud.readCatalog()).rejects.toMatchObject({ kind: "unavailable" });
   expect((await cloud.readCatalog()).images).toEqual([]);
+});
+
+test("subnets keep the order of the configuration, and EC2 is asked for zones that it does not say", async () => {
+  const subnets = [{ subnetId: "subnet-b" }, { subnetId: "subnet-c", zone: "us-east-1c" }];
+  const { cloud, ec2 } = makeWorld({ subnets });
+  const { places } = await cloud.readCatalog();
+  expect(places).toEqual([
+    { subnetId: "subnet-b", zone: "us-east-1b" },
+    { subnetId: "subnet-c", zone: "us-east-1c" },
+  ]);
+  const [call] = ec2.commandCalls(DescribeSubnetsCommand);
+  expect(call?.args[0].input).toEqual({ SubnetIds: ["subnet-b"] });
 });

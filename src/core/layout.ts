@@ -34,7 +34,6 @@ export const key = {
   pruned: (run: string) => `pruned/${run}`,
   /** A run that is being taken in needs artifacts of another. */
   pin: (run: string, source: string) => `pins/${run}/${source}`,
-  rejected: (run: string, dropName: string) => `rejected/${run}/${dropName}`,
 } as const;
 
 export const prefix = {

@@ -2,40 +2,47 @@
  * `.dstack/` out of a packed bundle, and nothing else of it. A drop is anybody's bytes: it is read as a
  * stream, within limits, and a path or a link that would lead somewhere else is refused, never followed.
  */
-import { addAbortSignal, PassThrough, type Readable, Transform } from "node:stream";
+import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { extract, type Header } from "tar-stream";
-import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from "yauzl";
+import { type Entry, fromRandomAccessReaderPromise, type ZipFile } from "yauzl";
 import { isCloudError, UserError } from "../errors.ts";
+import { type ZipSource, ZipSourceReader } from "./zip-source.ts";
 
 export type ArchiveLimits = {
   readonly entriesMax: number;
-  /** Of the whole archive, unpacked. */
+  /** Of the whole archive, unpacked or as it says of itself. */
   readonly expandedBytesMax: number;
+  /** How many times its own size an archive may become, once it has become larger than `bombBytes`. */
+  readonly ratioMax: number;
+  readonly bombBytes: number;
   readonly filesMax: number;
-  /** Of each file that is kept. */
-  readonly fileBytesMax: number;
+  /** Of all files that are kept: reading YAML takes long. */
+  readonly textBytesMax: number;
+  /** An archive of more than this is a long one. */
+  readonly longBytes: number;
+  readonly longEntries: number;
 };
 
 export const ARCHIVE_LIMITS: ArchiveLimits = {
-  entriesMax: 1_000_000,
-  expandedBytesMax: 100e9,
+  entriesMax: 250_000,
+  expandedBytesMax: 10e9,
+  ratioMax: 100,
+  bombBytes: 1e9,
   filesMax: 100,
-  fileBytesMax: 1_048_576,
+  textBytesMax: 1_048_576,
+  longBytes: 64e6,
+  longEntries: 5_000,
 };
 
 export type ArchiveOptions = {
   /** Ends the reading: what it throws is the signal's reason. */
   readonly signal: AbortSignal;
   readonly limits?: Partial<ArchiveLimits>;
-};
-
-/** A zip is read from its end. */
-export type ZipSource = {
-  readonly bytes: number;
-  /** The bytes from `start` to `end`, both included, as `Store.open` and HTTP count them. */
-  readonly read: (start: number, end: number) => Promise<AsyncIterable<Uint8Array>>;
+  /** Called once of an archive that turns out to be long; it is read on when the promise resolves. */
+  readonly goAside?: () => Promise<void>;
 };
 
 const PACK_HINT = "pack the folder that holds .dstack, as in tar czf bundle.tgz -C myproject .";
@@ -48,13 +55,18 @@ export async function readTarDotDstack(
   body: AsyncIterable<Uint8Array>,
   options: ArchiveOptions,
 ): Promise<ReadonlyMap<string, string>> {
-  const keeper = makeKeeper(options.limits);
+  const keeper = makeKeeper(options);
   const unpacked = extract();
   const entries = takeTarEntries(unpacked, keeper);
-  // Whichever fails first is the cause; the other one's error follows from it.
-  const feeding = pipeline(body, createGunzip(), countBytes(keeper), unpacked, {
-    signal: options.signal,
+  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
+  const packed = passing((chunk) => keeper.countPacked(chunk.length));
+  const counted = passing((chunk) => {
+    keeper.countBytes(chunk.length);
+    keeper.checkHeaders();
+    return keeper.asideIfLong();
   });
+  // Whichever fails first is the cause; the other one's error follows from it.
+  const feeding = pipeline(body, packed, gunzip, counted, unpacked, { signal: options.signal });
   const [fed, taken] = await Promise.allSettled([feeding, entries]);
   options.signal.throwIfAborted();
   const causes = [taken, fed].flatMap((each) => (each.status === "rejected" ? [each.reason] : []));
@@ -67,26 +79,42 @@ export async function readZipDotDstack(
   source: ZipSource,
   options: ArchiveOptions,
 ): Promise<ReadonlyMap<string, string>> {
-  const keeper = makeKeeper(options.limits);
-  const reader = new SourceReader(source, options.signal);
+  const keeper = makeKeeper(options);
+  keeper.countPacked(source.bytes);
+  const reader = new ZipSourceReader(source, options.signal);
+  const stop = () => reader.breakOff(options.signal.reason);
+  options.signal.addEventListener("abort", stop);
   try {
-    const zip = await fromRandomAccessReaderPromise(reader, source.bytes);
-    for await (const entry of zip.eachEntry()) {
-      options.signal.throwIfAborted();
-      keeper.countBytes(entry.uncompressedSize);
-      await takeZipEntry(zip, entry, keeper, options.signal);
-    }
+    await Promise.race([takeZipEntries(reader, source.bytes, keeper, options), reader.broken]);
   } catch (error) {
     options.signal.throwIfAborted();
     throw refusal([reader.failure, error].filter(Boolean), keeper);
+  } finally {
+    options.signal.removeEventListener("abort", stop);
   }
   return keeper.finish();
 }
 
+/** Larger than zlib's own: each costs a turn of the event loop. */
+const CHUNK_BYTES = 65_536;
+/** Of a tar. */
+const BLOCK = 512;
+/** Long names and attributes stand in headers of their own, which are read whole. Some of it is what is unpacked ahead. */
+const HEADER_BYTES = 1_048_576;
+const HEADER_BYTES_PER_ENTRY = 4_096;
+/** Entries of a zip come from memory: others get a turn after so many. */
+const ENTRIES_PER_TURN = 200;
+
 /** What is kept of an archive, and how much of it has gone by. */
 type Keeper = {
-  /** Throws UserError past the limit. */
+  readonly countPacked: (bytes: number) => void;
+  /** Of what was unpacked. Throws UserError past the limit. */
   readonly countBytes: (bytes: number) => void;
+  /** Of what an entry says that it has. Throws UserError past the limit. */
+  readonly countDeclared: (bytes: number) => void;
+  /** Of a tar: throws UserError when far more has come by than files and their own headers. */
+  readonly checkHeaders: () => void;
+  readonly asideIfLong: () => Promise<void>;
   /** True where the entry's body is to be given to `keep`. Throws UserError for an entry that must not be. */
   readonly admits: (path: string, type: EntryType) => boolean;
   readonly keep: (path: string, body: AsyncIterable<Uint8Array>) => Promise<void>;
@@ -96,17 +124,25 @@ type Keeper = {
 
 type EntryType = "file" | "folder" | "link" | "other";
 
-function makeKeeper(given: Partial<ArchiveLimits> = {}): Keeper {
+function makeKeeper({ limits: given, goAside }: ArchiveOptions): Keeper {
   const limits = { ...ARCHIVE_LIMITS, ...given };
   const texts = new Map<string, string>();
+  const count = makeCount(limits);
   let entries = 0;
-  let bytes = 0;
+  let isAside = goAside === undefined;
   let nested: string | undefined;
   return {
-    countBytes: (more) => {
-      bytes += more;
-      if (bytes <= limits.expandedBytesMax) return;
-      throw new UserError("the bundle is too large when unpacked", "Leave data out of it.");
+    ...count,
+    checkHeaders: () => {
+      const allowed = HEADER_BYTES + (HEADER_BYTES_PER_ENTRY + BLOCK) * entries;
+      if (count.outsideOfFiles() <= allowed) return;
+      const message = "the bundle holds more than a megabyte of headers or padding";
+      throw new UserError(message, "Pack it with plain tar, without extended attributes.");
+    },
+    asideIfLong: async () => {
+      if (isAside || (count.unpacked() < limits.longBytes && entries < limits.longEntries)) return;
+      isAside = true;
+      await goAside?.();
     },
     admits: (name, type) => {
       entries += 1;
@@ -124,7 +160,9 @@ function makeKeeper(given: Partial<ArchiveLimits> = {}): Keeper {
     },
     keep: async (name, body) => {
       const path = innerPath(name);
-      texts.set(path, decode(path, await readAll(path, body, limits.fileBytesMax)));
+      texts.delete(path);
+      const left = limits.textBytesMax - byteLength(texts.values());
+      texts.set(path, decode(path, await readAll(body, left, limits.textBytesMax)));
     },
     hasEntries: () => entries > 0,
     finish: () => {
@@ -133,6 +171,41 @@ function makeKeeper(given: Partial<ArchiveLimits> = {}): Keeper {
     },
   };
 }
+
+function makeCount(limits: ArchiveLimits) {
+  let packed = 0;
+  let unpacked = 0;
+  let declared = 0;
+  let blocks = 0;
+  const check = (bytes: number): void => {
+    if (bytes > limits.expandedBytesMax) {
+      const message = `the bundle is larger than ${limits.expandedBytesMax / 1e9} GB when unpacked`;
+      throw new UserError(message, "Leave data out of it.");
+    }
+    if (bytes <= limits.bombBytes || bytes <= packed * limits.ratioMax) return;
+    const message = `the bundle becomes more than ${limits.ratioMax} times its size when unpacked`;
+    throw new UserError(message, "Leave out of it what is mostly empty.");
+  };
+  return {
+    countPacked: (more: number) => {
+      packed += more;
+    },
+    countBytes: (more: number) => {
+      unpacked += more;
+      check(unpacked);
+    },
+    countDeclared: (more: number) => {
+      declared += more;
+      blocks += Math.ceil(more / BLOCK);
+      check(declared);
+    },
+    outsideOfFiles: () => unpacked - blocks * BLOCK,
+    unpacked: () => Math.max(unpacked, declared),
+  };
+}
+
+const byteLength = (texts: Iterable<string>): number =>
+  [...texts].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 
 /** Nothing of `.dstack` may stand for something that is elsewhere. */
 function refuseSpecial(path: string, type: EntryType): void {
@@ -161,24 +234,27 @@ function innerPath(name: string): string {
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
   const isOutside = name.startsWith("/") || parts.includes("..") || name.includes("\0");
   if (!isOutside) return parts.join("/");
-  const message = `the bundle holds ${shown(name)}, a path that leads out of it`;
-  throw new UserError(message, sentence(PACK_HINT));
+  throw leadsOut(name);
 }
 
+const leadsOut = (name: string): UserError =>
+  new UserError(
+    `the bundle holds ${shown(name)}, a path that leads out of it`,
+    sentence(PACK_HINT),
+  );
+
 async function readAll(
-  path: string,
   body: AsyncIterable<Uint8Array>,
+  left: number,
   bytesMax: number,
 ): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.length;
-    if (bytes > bytesMax) {
-      throw new UserError(
-        `${shown(path)} is larger than ${bytesMax} bytes`,
-        "Move data out of it.",
-      );
+    if (bytes > left) {
+      const message = `the YAML files of .dstack are larger than ${bytesMax} bytes together`;
+      throw new UserError(message, "Move data out of them.");
     }
     chunks.push(chunk);
   }
@@ -196,8 +272,12 @@ function decode(path: string, bytes: Buffer): string {
 
 async function takeTarEntries(unpacked: ReturnType<typeof extract>, keeper: Keeper): Promise<void> {
   for await (const entry of unpacked) {
-    const { name, type } = entry.header;
-    if (keeper.admits(name, tarType(type))) await keeper.keep(name, bytesOf(entry));
+    const { name, type, size } = entry.header;
+    const isKept = keeper.admits(name, tarType(type));
+    // Before its body comes: of a bomb there is much.
+    keeper.countDeclared(size ?? 0);
+    await keeper.asideIfLong();
+    if (isKept) await keeper.keep(name, bytesOf(entry));
     else entry.resume();
   }
 }
@@ -213,17 +293,36 @@ function tarType(type: Header["type"]): EntryType {
   return type === "link" || type === "symlink" ? "link" : "other";
 }
 
-function countBytes(keeper: Keeper): Transform {
-  return new Transform({
+/** Passes on what goes by once `look` has done with it. */
+const passing = (look: (chunk: Buffer) => Promise<void> | void): Transform =>
+  new Transform({
     transform(chunk: Buffer, _encoding, done) {
-      try {
-        keeper.countBytes(chunk.length);
-        done(null, chunk);
-      } catch (error) {
-        done(error as Error);
-      }
+      const looked = async () => look(chunk);
+      looked().then(
+        () => done(null, chunk),
+        (error: unknown) => done(error as Error),
+      );
     },
   });
+
+async function takeZipEntries(
+  reader: ZipSourceReader,
+  bytes: number,
+  keeper: Keeper,
+  { signal }: ArchiveOptions,
+): Promise<void> {
+  const zip = await fromRandomAccessReaderPromise(reader, bytes);
+  let left = ENTRIES_PER_TURN;
+  for await (const entry of zip.eachEntry()) {
+    signal.throwIfAborted();
+    keeper.countDeclared(entry.uncompressedSize);
+    await keeper.asideIfLong();
+    await takeZipEntry(zip, entry, keeper, signal);
+    left -= 1;
+    if (left > 0) continue;
+    await nextTurn();
+    left = ENTRIES_PER_TURN;
+  }
 }
 
 async function takeZipEntry(
@@ -261,41 +360,16 @@ function zipType({ fileName, externalFileAttributes }: Entry): EntryType {
   return type === 0 || type === FILE ? "file" : "other";
 }
 
-/** Ranges of the source as yauzl asks for them. */
-class SourceReader extends RandomAccessReader {
-  readonly #source: ZipSource;
-  readonly #signal: AbortSignal;
-  /** The source's own error: yauzl may tell of another that followed from it. */
-  failure: unknown;
-
-  constructor(source: ZipSource, signal: AbortSignal) {
-    super();
-    this.#source = source;
-    this.#signal = signal;
-  }
-
-  override _readStreamForRange(start: number, end: number): Readable {
-    const stream = addAbortSignal(this.#signal, new PassThrough());
-    this.#fill(stream, start, end).catch((error: unknown) => {
-      this.failure ??= error;
-      stream.destroy(error instanceof Error ? error : new Error(String(error)));
-    });
-    return stream;
-  }
-
-  async #fill(stream: PassThrough, start: number, end: number): Promise<void> {
-    this.#signal.throwIfAborted();
-    if (end <= start) return void stream.end();
-    const body = await this.#source.read(start, end - 1);
-    await pipeline(body, stream, { signal: this.#signal });
-  }
-}
+/** yauzl looks at names itself, before anybody else sees them. */
+const YAUZL_OUTSIDE = /^(?:absolute path|invalid relative path): (?<name>.+)$/s;
 
 /** The store's errors stay what they are; whatever else a reader of archives throws means a bad archive. */
 function refusal(causes: readonly unknown[], keeper: Keeper): unknown {
   const own = causes.find((cause) => cause instanceof UserError || isCloudError(cause));
   if (own) return own;
   const [cause] = causes;
+  const outside = cause instanceof Error && YAUZL_OUTSIDE.exec(cause.message)?.groups?.name;
+  if (outside) return leadsOut(outside);
   const hint = sentence(`send a .tar.gz, .tgz or .zip; ${PACK_HINT}`);
   return keeper.hasEntries()
     ? new UserError("the bundle is cut off or damaged", "Pack and send it again.", { cause })

@@ -7,7 +7,7 @@ import type { ObjectInfo, Store } from "../ports.ts";
 import type { Provider } from "../providers/provider.ts";
 import { compileBundle, listTagReferences } from "../workflow/compile.ts";
 import type { Request } from "../workflow/request.ts";
-import { readTarDotDstack, readZipDotDstack } from "./archive.ts";
+import { ARCHIVE_LIMITS, readTarDotDstack, readZipDotDstack } from "./archive.ts";
 import type { DropName } from "./drop-name.ts";
 import { readTags } from "./tags.ts";
 
@@ -22,10 +22,12 @@ export async function compileDrop(
     store,
     limits,
     providers,
+    goAside,
   }: {
     readonly store: Store;
     readonly limits: Limits;
     readonly providers: readonly Provider[];
+    readonly goAside: (() => Promise<void>) | undefined;
   },
   {
     drop,
@@ -40,7 +42,11 @@ export async function compileDrop(
   },
 ): Promise<CompiledDrop> {
   const request = readRequest(drop.metadata, name.workflow);
-  const files = await readFiles(store, { bundleKey, isZip: name.isZip, bytes: drop.bytes });
+  const files = await readFiles(
+    store,
+    { bundleKey, isZip: name.isZip, bytes: drop.bytes },
+    goAside,
+  );
   const input = { files, request, run, limits, providers };
   const tags = await readTags(store, listTagReferences(input));
   const { jobs, workflows, warnings, tag } = compileBundle({ ...input, tags });
@@ -55,21 +61,34 @@ export async function compileDrop(
 async function readFiles(
   store: Store,
   { bundleKey, isZip, bytes }: { bundleKey: string; isZip: boolean; bytes: number },
+  goAside: (() => Promise<void>) | undefined,
 ): Promise<ReadonlyMap<string, string>> {
-  // A timer of our own: AbortSignal.timeout would hold on to all that was read until it rings.
+  if (bytes > ARCHIVE_LIMITS.expandedBytesMax) {
+    const message = `the bundle is larger than ${ARCHIVE_LIMITS.expandedBytesMax / 1e9} GB`;
+    throw new UserError(message, "Leave data out of it.");
+  }
   const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), READ_MS);
+  // A timer of our own: AbortSignal.timeout would hold on to all that was read until it rings.
+  const begin = () => setTimeout(() => stop.abort(), READ_MS);
+  let timer: NodeJS.Timeout | undefined = begin();
   const { signal } = stop;
+  const waitAside = async () => {
+    clearTimeout(timer);
+    await goAside?.();
+    if (timer !== undefined) timer = begin();
+  };
+  const options = { signal, goAside: waitAside };
   try {
-    if (!isZip) return await readTarDotDstack(await store.open(bundleKey), { signal });
+    if (!isZip) return await readTarDotDstack(await store.open(bundleKey), options);
     const read = (start: number, end: number) => store.open(bundleKey, { start, end });
-    return await readZipDotDstack({ bytes, read }, { signal });
+    return await readZipDotDstack({ bytes, read }, options);
   } catch (cause) {
     if (!signal.aborted) throw cause;
     const hint = "Send fewer or smaller files.";
     throw new UserError("the bundle could not be read within 10 minutes", hint, { cause });
   } finally {
     clearTimeout(timer);
+    timer = undefined;
   }
 }
 

@@ -1,8 +1,12 @@
-/** Drops on their way in: several at once, each once at a time. */
+/**
+ * Drops on their way in: several at once, each once at a time. A drop is anybody's: one that takes long goes aside,
+ * and one of thousands waits behind those of its own folder, so that neither keeps the others from their turn.
+ */
 import PQueue from "p-queue";
 import { RUN_ID } from "../core/layout.ts";
 import { describeError, isCloudError } from "../errors.ts";
 import { parseDropKey } from "./drop-name.ts";
+import { type FairOptions, FairQueue } from "./fair-queue.ts";
 import { type Intake, takeIn } from "./intake.ts";
 
 export type IntakeQueue = {
@@ -13,8 +17,10 @@ export type IntakeQueue = {
   readonly onIdle: () => Promise<void>;
 };
 
-/** Reading a bundle is mostly waiting for S3 and unpacking. */
-const INTAKES_AT_ONCE = 4;
+/** Reading a bundle is mostly waiting for S3. */
+const INTAKES_AT_ONCE = 8;
+/** Of those that unpack much: each keeps a thread busy. */
+const LONG_INTAKES_AT_ONCE = 2;
 
 export function createIntakeQueue(
   intake: Intake,
@@ -24,14 +30,18 @@ export function createIntakeQueue(
     stop,
   }: { onTaken: () => void; onBug: (error: unknown) => void; stop: AbortSignal },
 ): IntakeQueue {
-  const queue = new PQueue({ concurrency: INTAKES_AT_ONCE });
+  const queue = new PQueue<FairQueue, FairOptions>({
+    concurrency: INTAKES_AT_ONCE,
+    queueClass: FairQueue,
+  });
+  const longQueue = new PQueue({ concurrency: LONG_INTAKES_AT_ONCE });
   /** By the run they may become: two drops with one chosen id are taken in one after the other. */
   const underWay = new Map<string, { readonly key: string; readonly done: Promise<boolean> }>();
 
-  async function takeOne(key: string): Promise<boolean> {
+  async function takeOne(key: string, goAside: () => Promise<void>): Promise<boolean> {
     if (stop.aborted) return false;
     try {
-      await takeIn(intake, key);
+      await takeIn({ ...intake, goAside }, key);
       onTaken();
       return true;
     } catch (error) {
@@ -44,13 +54,37 @@ export function createIntakeQueue(
     }
   }
 
+  /** In its turn; its place among the short ones is free once it has gone aside. */
+  function takeInTurn(key: string, source: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const turn = () =>
+        new Promise<void>((leave) => {
+          const goAside = () => {
+            leave();
+            return new Promise<void>((goOn) => {
+              void longQueue.add(() => {
+                goOn();
+                return done;
+              });
+            });
+          };
+          const done = takeOne(key, goAside);
+          void done.then(resolve).finally(leave);
+        });
+      void queue.add(turn, { source });
+    });
+  }
+
   function begin(key: string): Promise<boolean> {
-    const { name } = parseDropKey(key);
-    const lock = RUN_ID.test(name) ? name : key;
+    const { name, workflow = "" } = parseDropKey(key);
+    const isChosen = RUN_ID.test(name);
+    const lock = isChosen ? name : key;
     const before = underWay.get(lock);
     if (before?.key === key) return before.done;
+    // What `submit` sends is checked already, and need not wait behind what is not.
+    const source = `${isChosen ? "chosen" : "other"} ${workflow}`;
     const done = (before?.done ?? Promise.resolve(true))
-      .then(() => queue.add(() => takeOne(key)))
+      .then(() => takeInTurn(key, source))
       .finally(() => {
         if (underWay.get(lock)?.done === done) underWay.delete(lock);
       });
@@ -64,6 +98,9 @@ export function createIntakeQueue(
       void all.then((done) => (done.every(Boolean) ? onDone?.() : undefined)).catch(onBug);
     },
     depth: () => underWay.size,
-    onIdle: () => queue.onIdle(),
+    onIdle: async () => {
+      await queue.onIdle();
+      await longQueue.onIdle();
+    },
   };
 }

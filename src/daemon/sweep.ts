@@ -14,6 +14,7 @@ import { readDocument } from "./documents.ts";
 import { readInbox } from "./inbox.ts";
 import { readInstallation } from "./installation.ts";
 import { readRun } from "./records.ts";
+import { rejectedNoteKey } from "./rejected.ts";
 
 /** A launch is absent only when it was missing twice, this far apart. */
 export const ABSENT_LAUNCH_MS = 5 * 60_000;
@@ -110,9 +111,10 @@ async function sweepInbox({ store, log }: Sweeper): Promise<void> {
   for (const objectKey of inbox.unreadable) {
     const info = await store.findInfo(objectKey);
     if (!info) continue;
-    await store.copy(info, `rejected/${objectKey}`);
+    const kept = rejectedNoteKey(objectKey);
+    await store.copy(info, kept);
     await store.remove(objectKey, { ifEtag: info.etag });
-    log.error("report rejected", { key: objectKey, kept: `rejected/${objectKey}` });
+    log.error("report rejected", { key: objectKey, kept });
   }
   for (const { key: objectKey, content } of inbox.reports) {
     if (await isOver(store, content.run)) await store.remove(objectKey);

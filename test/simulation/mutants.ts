@@ -138,9 +138,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a pin taken away before the record stands",
     file: "src/daemon/intake.ts",
-    find: "  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });",
-    replace: `  const run = await makeRun(intake, drop, { name, id, bundleKey, at: clock.now() });
-  await unpin(store, id);`,
+    find: "  return makeRun(intake, drop, { name, id, bundleKey });",
+    replace: `  const run = await makeRun(intake, drop, { name, id, bundleKey });
+  await unpin(intake.store, id);
+  return run;`,
     test: RETENTION,
   },
   {
@@ -160,8 +161,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a drop deleted before its record is there",
     file: "src/daemon/intake.ts",
-    find: "  const run = await makeRun(",
-    replace: "  await removeDrop(store, drop);\n  const run = await makeRun(",
+    find: "  return makeRun(intake, drop, { name, id, bundleKey });",
+    replace: `  await removeDrop(intake.store, drop);
+  return makeRun(intake, drop, { name, id, bundleKey });`,
   },
   {
     name: "a machine lost before EC2 has answered",

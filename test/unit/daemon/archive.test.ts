@@ -13,6 +13,7 @@ import {
 } from "../../../src/daemon/archive.ts";
 import { CloudError, UserError } from "../../../src/errors.ts";
 import { zipFolder } from "../../support/archives.ts";
+import { makeTgz } from "../../support/tar.ts";
 
 const WORKFLOWS = "workflows:\n  - name: train\n";
 let root = "";
@@ -206,7 +207,9 @@ describe("refusing a bundle", () => {
       bytes.toString("latin1").replaceAll("xx/evil", "../evil"),
       "latin1",
     );
-    expect(await refusal(readZip(hostile))).toMatch(/^the bundle/);
+    expect(await refusal(readZip(hostile))).toMatch(
+      /^the bundle holds "\.\.\/evil\.yaml", a path that leads out of it/,
+    );
   });
 
   test.each([
@@ -257,10 +260,10 @@ describe("refusing a bundle", () => {
     ".dstack/z.yaml": "",
   };
   test.each<[string, Partial<ArchiveLimits>, RegExp]>([
-    ["a large file", { fileBytesMax: 1_999 }, /workflows\.yaml" is larger than 1999 bytes/],
+    ["much YAML", { textBytesMax: 1_999 }, /of \.dstack are larger than 1999 bytes together/],
     ["many entries", { entriesMax: 3 }, /more than 3 files/],
     ["many YAML files", { filesMax: 1 }, /\.dstack holds more than 1 YAML files/],
-    ["much to unpack", { expandedBytesMax: 1_500 }, /too large when unpacked/],
+    ["much to unpack", { expandedBytesMax: 1_500 }, /is larger than \S+ GB when unpacked/],
   ])("stops at %s, in a tar and in a zip", async (_, limits, told) => {
     expect(await refusal(readTar(await makeTar(Object.entries(small)), limits))).toMatch(told);
     expect(await refusal(readZip(zipFolder(makeFolder(small)), limits))).toMatch(told);
@@ -272,7 +275,84 @@ describe("refusing a bundle", () => {
       for (let count = 0; count < 100; count += 1) yield block;
     }
     const reading = readTarDotDstack(bomb(), { signal, limits: { expandedBytesMax: 200_000_000 } });
-    expect(await refusal(reading)).toMatch(/too large when unpacked/);
+    expect(await refusal(reading)).toMatch(/holds more than a megabyte of headers or padding/);
+  });
+
+  test("refuses what becomes a hundred times its size, once that is much", async () => {
+    const files: [string, string][] = [
+      [".dstack/workflows.yaml", WORKFLOWS],
+      ["zeros", "\0".repeat(3_000_000)],
+    ];
+    const told = /^the bundle becomes more than 100 times its size when unpacked/;
+    const limits = { bombBytes: 2_000_000 };
+    expect(await refusal(readTar(await makeTar(files), limits))).toMatch(told);
+    expect(
+      await refusal(readZip(zipFolder(makeFolder(Object.fromEntries(files))), limits)),
+    ).toMatch(told);
+    expect((await readTar(await makeTar(files))).size).toBe(1);
+  });
+
+  test("refuses an entry that says it has 20 GB without waiting for them", async () => {
+    const told = /^the bundle is larger than 10 GB when unpacked/;
+    expect(await refusal(readTar(makeTgz([{ name: "data", size: 20e9 }])))).toMatch(told);
+  });
+
+  test("refuses headers that are larger than any file needs", async () => {
+    const attributes = {
+      name: "pax",
+      type: "x",
+      body: "27 SCHILY.xattr.user.a=bcd\n".repeat(40_000),
+    };
+    const bytes = makeTgz([attributes, attributes, { name: "a" }]);
+    expect(await refusal(readTar(bytes))).toMatch(
+      /^the bundle holds more than a megabyte of headers/,
+    );
+  });
+
+  test("counts YAML that stands there twice once", async () => {
+    const text = "a".repeat(700);
+    const bytes = await makeTar([
+      [".dstack/workflows.yaml", text],
+      [".dstack/workflows.yaml", text],
+    ]);
+    expect((await readTar(bytes, { textBytesMax: 1_000 })).size).toBe(1);
+  });
+});
+
+describe("reading a long archive", () => {
+  const files = { ".dstack/workflows.yaml": WORKFLOWS, a: "", b: "", c: "x".repeat(5_000) };
+
+  test.each<[string, Partial<ArchiveLimits>, number]>([
+    ["of many bytes", { longBytes: 4_000 }, 1],
+    ["of many entries", { longEntries: 2 }, 1],
+    ["that is not long", {}, 0],
+  ])("goes aside once for one %s", async (_, limits, times) => {
+    let aside = 0;
+    const goAside = async () => {
+      aside += 1;
+    };
+    const options = { signal, limits, goAside };
+    await readTarDotDstack(inChunks(await makeTar(Object.entries(files))), options);
+    expect(aside).toBe(times);
+    const zipped = zipFolder(makeFolder(files));
+    const read = async (start: number, end: number) => inChunks(zipped.subarray(start, end + 1));
+    await readZipDotDstack({ bytes: zipped.length, read }, options);
+    expect(aside).toBe(2 * times);
+  });
+
+  test("asks for the directory of a zip in few ranges", async () => {
+    const many = Array.from({ length: 2_000 }, (_, index) => [`file-${index}`, ""]);
+    const zipped = zipFolder(
+      makeFolder({ ...Object.fromEntries(many), ".dstack/workflows.yaml": WORKFLOWS }),
+    );
+    let reads = 0;
+    const read = async (start: number, end: number) => {
+      reads += 1;
+      return inChunks(zipped.subarray(start, end + 1));
+    };
+    expect((await readZipDotDstack({ bytes: zipped.length, read }, { signal })).size).toBe(1);
+    // The directory, and the one file that is kept.
+    expect(reads).toBe(2);
   });
 });
 

@@ -1,9 +1,10 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
 import type { Run } from "../../../src/core/run.ts";
 import type { RunView } from "../../../src/core/view.ts";
-import { takeIn } from "../../../src/daemon/intake.ts";
+import { type Intake, takeIn } from "../../../src/daemon/intake.ts";
 import { createIntakeQueue } from "../../../src/daemon/intake-queue.ts";
+import { CloudError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/ports.ts";
 import { makeTarGz, makeZip } from "../../support/archives.ts";
 import { Bucket } from "../../support/bucket.ts";
@@ -45,7 +46,8 @@ const withHook = (store: Store, hook: (name: string, key: string) => Promise<voi
     get: (target, name) => {
       const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
       return async (...args: unknown[]) => {
-        await hook(String(name), String(args[0]));
+        const [first] = args as [string | { readonly key: string }];
+        await hook(String(name), typeof first === "string" ? first : first.key);
         return method.apply(target, args);
       };
     },
@@ -142,6 +144,135 @@ test.each([
     expect(bucket.keys("drops/")).toEqual([]);
   },
 );
+
+test("a bad drop whose key is as long as keys can be is kept, under a hash of its name", async () => {
+  const { bucket, intake, ids, record } = await makeIntake();
+  const dropKey = `drops/${"ü".repeat(500)}.tar.gz`;
+  await bucket.put(dropKey, "hello");
+  await takeIn(intake(), dropKey);
+  const [kept = ""] = bucket.keys("rejected/");
+  expect(kept).toMatch(/^rejected\/[^/]+\/%long\/[0-9a-f]{64}$/);
+  expect(bucket.read(kept)).toBe("hello");
+  expect(record(ids()[0] ?? "")?.drop.key).toBe(dropKey);
+  expect(bucket.keys("drops/")).toEqual([]);
+});
+
+/** S3 that refuses some copies, as it does where a KMS key is not ours to use. */
+const refusing = (
+  bucket: Bucket,
+  isRefused: (name: string, key: string, more: unknown) => boolean,
+): Store =>
+  new Proxy<Store>(bucket, {
+    get: (target, name) => {
+      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      return async (...args: unknown[]) => {
+        const from = typeof args[0] === "string" ? args[0] : (args[0] as { key: string }).key;
+        if (isRefused(String(name), from, args[1])) {
+          throw new CloudError("refused", `copying ${from}: no kms:Decrypt (AccessDenied)`);
+        }
+        return method.apply(target, args);
+      };
+    },
+  });
+
+describe("a drop that S3 does not give out", () => {
+  test.each([
+    ["at its copy", ["copy"]],
+    ["at its copy and its head", ["copy", "findInfo"]],
+  ])(
+    "is told as a failed run when it is refused %s, stays where it is, and is told once",
+    async (_what, refused) => {
+      const { bucket, intake, bundle, ids, status } = await makeIntake();
+      await bucket.put("errand.json", "{}");
+      await bucket.put("drops/train/locked.tgz", bundle);
+      const store = refusing(
+        bucket,
+        (name, key) => refused.includes(name) && key.startsWith("drops/"),
+      );
+      await takeIn(intake(store), "drops/train/locked.tgz");
+      const before = bucket.keys("");
+      expect(before).toEqual([
+        "drops/train/locked.tgz",
+        "errand.json",
+        `records/${ids()[0]}.json`,
+        `status/${ids()[0]}.json`,
+      ]);
+      const { state, workflows, problems } = status(ids()[0] ?? "");
+      expect({ state, workflows }).toEqual({ state: "failed", workflows: ["train"] });
+      expect(problems.join("\n")).toMatch(
+        /^S3 does not give it out: .*no kms:Decrypt.*\nIt still lies at drops\/train\/locked\.tgz\. Let/,
+      );
+      const calls: string[] = [];
+      const counted = withHook(store, async (name) => void calls.push(name));
+      await takeIn(intake(counted), "drops/train/locked.tgz");
+      expect(bucket.keys("")).toEqual(before);
+      expect(calls.filter((name) => !/^(find|list)/.test(name))).toEqual([]);
+    },
+  );
+
+  test("waits when S3 refuses every copy: that is the operator's to mend", async () => {
+    const { bucket, intake, bundle, ids } = await makeIntake();
+    await bucket.put("errand.json", "{}");
+    await bucket.put("drops/mine.tgz", bundle);
+    const taking = takeIn(intake(refusing(bucket, (name) => name === "copy")), "drops/mine.tgz");
+    await expect(taking).rejects.toThrow("no kms:Decrypt");
+    expect(ids()).toEqual([]);
+    await takeIn(intake(), "drops/mine.tgz");
+    expect(ids()).toHaveLength(1);
+  });
+});
+
+describe("drops that take long", () => {
+  test("do not keep a short one behind them from its turn", async () => {
+    const { bucket, intake, bundle, ids } = await makeIntake();
+    const large = new Uint8Array(64e6 + 1);
+    for (let count = 0; count < 12; count += 1) await bucket.put(`drops/large-${count}.tgz`, large);
+    await bucket.put("drops/small.tgz", bundle);
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const stuck = withHook(bucket, async (name, key) => {
+      if (name === "copy" && key.startsWith("drops/large-")) await released;
+    });
+    const taker = makeTaker(intake(stuck));
+    const done = taker.take(bucket.keys("drops/large-"));
+    await taker.take(["drops/small.tgz"]);
+    expect(ids()).toHaveLength(1);
+    release();
+    await done;
+    expect(ids()).toHaveLength(13);
+  });
+});
+
+test("drops of one folder wait behind each other, and not those of another behind them", async () => {
+  const { bucket, intake, bundle, ids, record } = await makeIntake();
+  for (let count = 0; count < 300; count += 1) await bucket.put(`drops/flood/${count}.tgz`, "x");
+  await bucket.put("drops/train/good.tgz", bundle);
+  await bucket.put(`drops/flood/${ID}.tgz`, bundle);
+  const order: string[] = [];
+  const watched = withHook(bucket, async (name, key) => {
+    if (name === "put" && key.startsWith("records/")) order.push(key.slice(8, -5));
+  });
+  await makeTaker(intake(watched)).take(bucket.keys("drops/"));
+  expect(ids()).toHaveLength(302);
+  const places = order.map((id) => record(id)?.drop.key);
+  expect(places.indexOf("drops/train/good.tgz")).toBeLessThan(20);
+  expect(places.indexOf(`drops/flood/${ID}.tgz`)).toBeLessThan(20);
+});
+
+/** A queue; `take` resolves when all of these are taken in. */
+function makeTaker(intake: Intake) {
+  let onBug = (_: unknown) => {};
+  const stop = new AbortController().signal;
+  const queue = createIntakeQueue(intake, { onTaken: () => {}, onBug: (e) => onBug(e), stop });
+  const take = (keys: readonly string[]) =>
+    new Promise<void>((resolve, reject) => {
+      onBug = reject;
+      queue.take(keys, async () => resolve());
+    });
+  return { take };
+}
 
 test("a zip is taken in as well as a tar", async () => {
   const { bucket, intake, record } = await makeIntake();

@@ -1,5 +1,6 @@
 /** The outside world, as the daemon and the commands need it. `aws/` implements these; `test/simulation` imitates them. */
 import type { Launch } from "./core/launches.ts";
+import type { LogLine } from "./core/log-lines.ts";
 import type { Instance } from "./core/observation.ts";
 import type { Catalog } from "./core/offers.ts";
 
@@ -84,11 +85,11 @@ export interface Events {
   acknowledge(messages: readonly Message[]): Promise<void>;
 }
 
-/** What a follower of a running log is told. Lines are numbered from 1, as in the durable log, and come without their newlines. */
+/** What a follower of a running log is told. Lines are numbered from 1, as in the durable log, and have the times that they have there. */
 export type LogEvent =
-  | { readonly type: "lines"; readonly firstLine: number; readonly lines: readonly string[] }
+  | { readonly type: "lines"; readonly firstLine: number; readonly lines: readonly LogLine[] }
   /** What there is of the line that is being written, or its end where it is long; a later event says it anew. */
-  | { readonly type: "open"; readonly line: number; readonly text: string }
+  | { readonly type: "open"; readonly number: number; readonly line: LogLine }
   /** Lines that come no more, because the reader was too slow or they are too long: the durable log has them. */
   | { readonly type: "skipped"; readonly firstLine: number; readonly lastLine: number }
   /** The log is followed, or is not for now; for people. */

@@ -2,36 +2,69 @@
  * Watches a run until it is finished: its view whenever that changes, and every line of every log,
  * once and in order. It reads the bucket; where a daemon is near, lines come from it as they are written.
  */
+import type { LogLine } from "../core/log-lines.ts";
 import type { AttemptView, RunView } from "../core/view.ts";
 import { type CloudError, describeError, isCloudError, UserError } from "../errors.ts";
 import type { Clock, Logs, Store } from "../ports.ts";
+import { mergeLogs } from "./log-merge.ts";
+import { chooseStarts, type LogRange, type LogStart } from "./log-range.ts";
+import type { LogEncoding } from "./log-reader.ts";
 import { createLogTail, type LogTail } from "./log-tail.ts";
 import { findView } from "./read-runs.ts";
 
-export type Watcher = {
+export type LinesWatcher = {
+  /** May ask for time, so that a slow reader of ours bounds what is held. */
+  readonly onLines: (job: string, lines: readonly LogLine[]) => Promise<void> | void;
+  /** What there is of the line that a job is writing; undefined when it has ended. */
+  readonly onOpen?: (job: string, line: LogLine | undefined) => void;
+  /** Why a job's log comes later than it could, though a daemon is near; undefined when it does not any more. */
+  readonly onTrouble?: (job: string, reason: string | undefined) => void;
+};
+
+export type Watcher = LinesWatcher & {
   /** Called when the view differs from the one before, before the lines that came with it. */
   readonly onView: (view: RunView) => void;
   /** All lines that belong to the last view have been given. */
   readonly onCaughtUp: () => void;
-  /** Lines without newlines. May ask for time, so that a slow reader of ours bounds what is held. */
-  readonly onLines: (job: string, lines: readonly string[]) => Promise<void> | void;
   /** Nobody has taken the drop in for this many milliseconds. Called at every look until somebody does. */
   readonly onWaiting: (waitedMs: number) => Promise<void> | void;
 };
 
-export type FollowOptions = {
+export type ReadOptions = {
   readonly store: Store;
   readonly clock: Clock;
-  /** Of a daemon that is near. */
-  readonly logs?: Logs;
   readonly run: string;
   /** Logs of this job alone. */
-  readonly job?: string;
+  readonly job?: string | undefined;
+  readonly range?: LogRange;
+  readonly encoding?: LogEncoding;
+};
+
+export type FollowOptions = ReadOptions & {
+  /** Of a daemon that is near. */
+  readonly logs?: Logs;
   readonly pollMs: number;
 };
 
 /** One attempt's log; nothing more will come once it is drained. */
 type Tail = LogTail & { isDrained: boolean };
+
+/** By job and attempt. */
+type Tails = Map<string, Tail>;
+
+/** Gives what the jobs of a run have written by now, as one log in the order of its times. */
+export async function readRun(
+  options: ReadOptions,
+  view: RunView,
+  watcher: LinesWatcher,
+): Promise<void> {
+  const attempts = attemptsOf(view, options.job);
+  await begin(
+    { ...options, logs: undefined },
+    { attempts, tails: new Map(), isFirst: true },
+    watcher,
+  );
+}
 
 /** Returns the last view; undefined when the signal aborted before there was one. */
 export async function followRun(
@@ -39,7 +72,7 @@ export async function followRun(
   watcher: Watcher,
   signal: AbortSignal,
 ): Promise<RunView | undefined> {
-  const tails = new Map<string, Tail>();
+  const tails: Tails = new Map();
   try {
     return await watchRun({ ...options, tails }, watcher, signal);
   } finally {
@@ -48,7 +81,7 @@ export async function followRun(
 }
 
 async function watchRun(
-  options: FollowOptions & { readonly tails: Map<string, Tail> },
+  options: FollowOptions & { readonly tails: Tails },
   watcher: Watcher,
   signal: AbortSignal,
 ): Promise<RunView | undefined> {
@@ -56,6 +89,7 @@ async function watchRun(
   const beganAt = clock.now();
   let shown = "";
   let view: RunView | undefined;
+  let isFirst = true;
   let answeredAt = beganAt;
   const look = async (): Promise<void> => {
     view = await findView(store, run);
@@ -63,7 +97,8 @@ async function watchRun(
     const text = JSON.stringify(view);
     if (text !== shown) watcher.onView(view);
     shown = text;
-    await readTails(options, { view, tails }, watcher);
+    await readTails(options, { view, tails, isFirst }, watcher);
+    isFirst = false;
     watcher.onCaughtUp();
   };
   while (!signal.aborted) {
@@ -90,22 +125,17 @@ const notFollowed = (run: string, cause: CloudError): UserError =>
   );
 
 async function readTails(
-  { store, clock, logs, run, job: only }: FollowOptions,
-  { view, tails }: { view: RunView; tails: Map<string, Tail> },
+  options: FollowOptions,
+  { view, tails, isFirst }: { view: RunView; tails: Tails; isFirst: boolean },
   watcher: Watcher,
 ): Promise<void> {
-  for (const { job, attempt } of attemptsWithLog(view, only)) {
-    const name = `${job}/${attempt.number}`;
-    const tail: Tail = tails.get(name) ?? {
-      ...createLogTail({
-        ...{ store, clock, logs },
-        attempt: { run, job, number: attempt.number },
-        onLines: (lines) => watcher.onLines(job, lines),
-      }),
-      isDrained: false,
-    };
-    tails.set(name, tail);
-    if (tail.isDrained) continue;
+  const attempts = attemptsOf(view, options.job).filter(
+    ({ attempt }) => attempt.startedAt !== null || attempt.endedAt !== null,
+  );
+  await begin(options, { attempts, tails, isFirst }, watcher);
+  for (const { job, attempt } of attempts) {
+    const tail = tails.get(nameOf(job, attempt));
+    if (!tail || tail.isDrained) continue;
     await tail.read();
     // The runner writes its last chunk before it reports the end: what this reading found is all.
     tail.isDrained = attempt.endedAt !== null;
@@ -114,12 +144,66 @@ async function readTails(
   }
 }
 
-function attemptsWithLog(
-  view: RunView,
-  only: string | undefined,
-): { readonly job: string; readonly attempt: AttemptView }[] {
-  return view.jobs
-    .filter((job) => only === undefined || job.name === only)
-    .flatMap((job) => job.attempts.map((attempt) => ({ job: job.name, attempt })))
-    .filter(({ attempt }) => attempt.startedAt !== null || attempt.endedAt !== null);
+type Begin = {
+  readonly attempts: readonly NamedAttempt[];
+  readonly tails: Tails;
+  /** A range is of what there is at the first look; what comes later is wanted whole. */
+  readonly isFirst: boolean;
+};
+
+/** Opens the logs that are new, and gives what they have, in the order of its times. */
+async function begin(
+  options: ReadOptions & { readonly logs?: Logs | undefined },
+  { attempts, tails, isFirst }: Begin,
+  watcher: LinesWatcher,
+): Promise<void> {
+  const fresh = attempts.filter(({ job, attempt }) => !tails.has(nameOf(job, attempt)));
+  const starts = isFirst ? await startsOf(options, fresh) : new Map<string, LogStart>();
+  const sources = fresh.map(({ job, attempt }) => {
+    const name = nameOf(job, attempt);
+    const start = starts.get(name);
+    const tail = createLogTail({
+      ...options,
+      logs: options.logs,
+      ...(start && { start }),
+      attempt: { run: options.run, job, number: attempt.number },
+      listener: {
+        onLines: (lines) => watcher.onLines(job, lines),
+        onOpen: (line) => watcher.onOpen?.(job, line),
+        onTrouble: (reason) => watcher.onTrouble?.(job, reason),
+      },
+    });
+    tails.set(name, { ...tail, isDrained: false });
+    const began = attempt.startedAt ?? attempt.endedAt;
+    const beganAt = began === null ? Number.POSITIVE_INFINITY : Date.parse(began);
+    return { job, beganAt, batches: tail.backlog() };
+  });
+  for await (const { job, lines } of mergeLogs(sources)) await watcher.onLines(job, lines);
 }
+
+async function startsOf(
+  { store, run, range }: ReadOptions,
+  attempts: readonly NamedAttempt[],
+): Promise<Map<string, LogStart>> {
+  const starts = new Map<string, LogStart>();
+  if (!range) return starts;
+  for (const job of new Set(attempts.map((each) => each.job))) {
+    const own = attempts.filter((each) => each.job === job);
+    const names = own.map(({ attempt }) => ({ run, job, number: attempt.number }));
+    const chosen = await chooseStarts(store, names, range);
+    for (const [index, start] of chosen.entries()) {
+      const each = own[index];
+      if (each) starts.set(nameOf(job, each.attempt), start);
+    }
+  }
+  return starts;
+}
+
+type NamedAttempt = { readonly job: string; readonly attempt: AttemptView };
+
+const nameOf = (job: string, attempt: AttemptView): string => `${job}/${attempt.number}`;
+
+const attemptsOf = (view: RunView, only: string | undefined): readonly NamedAttempt[] =>
+  view.jobs
+    .filter((job) => only === undefined || job.name === only)
+    .flatMap((job) => job.attempts.map((attempt) => ({ job: job.name, attempt })));

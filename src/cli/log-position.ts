@@ -3,34 +3,36 @@
  * numbers join them: no line is given twice, and none is left out.
  */
 
+import { type LogLine, sizeOfLines, untimed } from "../core/log-lines.ts";
+
 export type LogPosition = {
   nextLine(): number;
   /** Of a chunk; returns what is new. A hole before it is one of the log itself, and told. */
-  take(firstLine: number, lines: readonly string[]): string[];
+  take(firstLine: number, lines: readonly LogLine[]): LogLine[];
   /** As they are written; returns what is new and follows. What does not follow waits for the chunks between. */
-  takeLive(firstLine: number, lines: readonly string[]): string[];
+  takeLive(firstLine: number, lines: readonly LogLine[]): LogLine[];
 };
 
-/** Of lines that wait; beyond it they come by chunks. */
+/** Of lines that wait (`sizeOfLines`); beyond it they come by chunks. */
 const HELD_CHARS_MAX = 8 << 20;
 
-export function createLogPosition(): LogPosition {
-  let next = 1;
-  let held: { readonly firstLine: number; readonly lines: readonly string[] }[] = [];
+export function createLogPosition(firstLine = 1): LogPosition {
+  let next = firstLine;
+  let held: { readonly firstLine: number; readonly lines: readonly LogLine[] }[] = [];
   let heldChars = 0;
 
-  function accept(firstLine: number, lines: readonly string[]): string[] {
+  function accept(firstLine: number, lines: readonly LogLine[]): LogLine[] {
     const news = lines.slice(Math.max(0, next - firstLine));
     next = Math.max(next, firstLine + lines.length);
     return news;
   }
 
   /** What waits and follows now. */
-  function release(): string[] {
-    const given: string[] = [];
+  function release(): LogLine[] {
+    const given: LogLine[] = [];
     for (let first = held[0]; first && first.firstLine <= next; first = held[0]) {
       held.shift();
-      heldChars -= sizeOf(first.lines);
+      heldChars -= sizeOfLines(first.lines);
       given.push(...accept(first.firstLine, first.lines));
     }
     return given;
@@ -46,17 +48,16 @@ export function createLogPosition(): LogPosition {
     takeLive: (firstLine, lines) => {
       if (firstLine <= next) return [...accept(firstLine, lines), ...release()];
       held.push({ firstLine, lines });
-      heldChars += sizeOf(lines);
+      heldChars += sizeOfLines(lines);
       if (heldChars > HELD_CHARS_MAX) [held, heldChars] = [[], 0];
       return [];
     },
   };
 }
 
-const sizeOf = (lines: readonly string[]): number =>
-  lines.reduce((sum, line) => sum + line.length + 1, 0);
-
-const missingLines = (first: number, last: number): string =>
-  first === last
-    ? `errand: line ${first} was not uploaded`
-    : `errand: lines ${first} to ${last} were not uploaded`;
+const missingLines = (first: number, last: number): LogLine =>
+  untimed(
+    first === last
+      ? `errand: line ${first} was not uploaded`
+      : `errand: lines ${first} to ${last} were not uploaded`,
+  );

@@ -6,7 +6,7 @@ export type Output = {
   /** One line, or several, of the answer. */
   readonly line: (text: string) => void;
   /** As it is, with no newline added. */
-  readonly write: (text: string) => void;
+  readonly write: (text: string | Uint8Array) => void;
   /** A line beside the answer: a hint, a warning, progress. */
   readonly note: (text: string) => void;
   readonly json: (value: unknown) => void;

@@ -10,7 +10,12 @@ export type Palette = {
   /** There for whoever looks for it. */
   readonly faint: (text: string) => string;
   readonly strong: (text: string) => string;
+  /** One colour for each of several things that are told apart, again and again from the first. */
+  readonly series: (index: number) => (text: string) => string;
 };
+
+/** Those that can be read on light and on dark. */
+const SERIES = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94] as const;
 
 export function createPalette(hasColours: boolean): Palette {
   const paint = (code: number, end: number) => (text: string) =>
@@ -22,6 +27,7 @@ export function createPalette(hasColours: boolean): Palette {
     warn: paint(33, 39),
     faint: paint(2, 22),
     strong: paint(1, 22),
+    series: (index) => paint(SERIES[index % SERIES.length] ?? SERIES[0], 39),
   };
 }
 

@@ -1,4 +1,5 @@
 /** How a run is shown while it goes on: as a live view on a terminal, as plain lines elsewhere. */
+import type { LogLine } from "../core/log-lines.ts";
 import type { RunView } from "../core/view.ts";
 import { createLiveView } from "./live-view.ts";
 import type { Output } from "./output.ts";
@@ -6,13 +7,16 @@ import { renderChanges } from "./render-changes.ts";
 import { createLinePrinter, tameLine } from "./render-lines.ts";
 import { renderFrame } from "./render-live.ts";
 import { renderTitle } from "./render-run.ts";
+import { clip } from "./render-table.ts";
 import { formatBytes, formatCount, oneLine } from "./render-values.ts";
 
 export type Presenter = {
   readonly view: (view: RunView) => void;
   /** All lines that belong to the last view have been shown. */
   readonly caughtUp: () => void;
-  readonly lines: (job: string, lines: readonly string[]) => Promise<void>;
+  readonly lines: (job: string, lines: readonly LogLine[]) => Promise<void>;
+  /** What there is of the line that a job is writing; undefined when it has ended. */
+  readonly open: (job: string, line: LogLine | undefined) => void;
   readonly note: (text: string) => void;
   /** The last that is said of the run. */
   readonly finish: (view: RunView) => void;
@@ -37,6 +41,7 @@ const silent: Presenter = {
   view: () => {},
   caughtUp: () => {},
   lines: async () => {},
+  open: () => {},
   note: () => {},
   finish: () => {},
   stop: () => {},
@@ -47,8 +52,12 @@ function createLivePresenter(output: Output, first: RunView): Presenter {
   const live = createLiveView(output.write);
   let current = first;
   let isStopped = false;
+  const open = new Map<string, LogLine>();
   const draw = () => {
-    if (!isStopped) live.draw(renderFrame(current, { palette, now: Date.now(), ...output.size() }));
+    if (isStopped) return;
+    const size = output.size();
+    const frame = renderFrame(current, { palette, now: Date.now(), ...size });
+    live.draw([...renderOpen(open, current, output), ...frame]);
   };
   const timer = setInterval(draw, REDRAW_MS);
   const stop = () => {
@@ -64,8 +73,13 @@ function createLivePresenter(output: Output, first: RunView): Presenter {
     caughtUp: () => {},
     lines: async (job, lines) => {
       const format = createLinePrinter(namesOf(current), palette);
-      live.print(lines.map((line) => format(job, tameLine(line))));
+      live.print(lines.map(({ text }) => format(job, tameLine(text))));
       await output.drain();
+    },
+    open: (job, line) => {
+      if (line) open.set(job, line);
+      else open.delete(job);
+      draw();
     },
     note: (text) => live.print([palette.warn(text)]),
     finish: (view) => {
@@ -77,6 +91,19 @@ function createLivePresenter(output: Output, first: RunView): Presenter {
     },
     stop,
   };
+}
+
+/** Lines that are being written, as far as a quarter of the terminal has room for them. */
+function renderOpen(
+  open: ReadonlyMap<string, LogLine>,
+  view: RunView,
+  { palette, size }: Output,
+): string[] {
+  const { rows, columns } = size();
+  const format = createLinePrinter(namesOf(view), palette);
+  return [...open]
+    .slice(0, Math.max(1, Math.floor(rows / 4)))
+    .map(([job, { text }]) => clip(format(job, tameLine(text)), columns - 1));
 }
 
 function createPlainPresenter(output: Output, first: RunView): Presenter {
@@ -97,9 +124,10 @@ function createPlainPresenter(output: Output, first: RunView): Presenter {
     caughtUp: () => tell(latest),
     lines: async (job, lines) => {
       const format = createLinePrinter(before ? namesOf(before) : [job], palette);
-      output.write(lines.map((line) => `${format(job, line)}\n`).join(""));
+      output.write(lines.map(({ text }) => `${format(job, tameLine(text))}\n`).join(""));
       await output.drain();
     },
+    open: () => {},
     note: (text) => output.note(text),
     finish: (view) => {
       output.line(renderTitle(view, { palette, now: Date.now() }));

@@ -68,6 +68,10 @@ function count(text: string): number {
   throw new InvalidArgumentError("it is no whole number from 1 on.");
 }
 
+function countOrNone(text: string): number {
+  return text === "0" ? 0 : count(text);
+}
+
 function milliseconds(text: string): number {
   if (/^\d{1,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("it is no number of milliseconds: 0 to 86400000.");
@@ -120,6 +124,9 @@ function addReaders(program: Command, output: Output, onExitCode: OnExitCode): v
   common(program.command("logs").argument("<run>", RUN).argument("[job]"))
     .description("print what the jobs of a run have written")
     .option("-f, --follow", "go on until the run is finished")
+    .option("-t, --timestamps", "each line after the time at which it began, UTC")
+    .option("--since <time>", "lines since then: 10m ago, or 2026-11-25T08:30Z")
+    .option("--tail <lines>", "of each job the last lines, so many", countOrNone)
     .action(async (run: string, job: string | undefined, options: LogOptions) => {
       const { logs } = await import("./commands/logs.ts");
       onExitCode(await logs(output, { run, job }, options));

@@ -1,4 +1,4 @@
-/** Lines of several jobs in one stream: `train   | epoch 1/8 …`. */
+/** Lines of several jobs in one stream: `train   | epoch 1/8 …`, each job in a colour of its own. */
 import type { Palette } from "./palette.ts";
 
 /** Names line up as long as they are not very long. */
@@ -9,8 +9,15 @@ export function createLinePrinter(
   palette: Palette,
 ): (job: string, line: string) => string {
   const width = Math.min(NAME_WIDTH_MAX, Math.max(0, ...jobs.map((job) => job.length)));
-  return (job, line) => `${palette.faint(`${job.padEnd(width)} |`)} ${line}`;
+  const prefixes = new Map(
+    jobs.map((job, index) => [job, palette.series(index)(`${job.padEnd(width)} |`)]),
+  );
+  return (job, line) => `${prefixes.get(job) ?? palette.faint(`${job} |`)} ${line}`;
 }
+
+/** ISO 8601, UTC, as wide for a line of which it is not known. */
+export const stampOf = (at: number | null): string =>
+  at === null ? "-".padEnd(24) : new Date(at).toISOString();
 
 /** Written with names, since control characters cannot be read. */
 const ESC = "\\u001b";

@@ -34,7 +34,8 @@ async function* readEvents(response: IncomingMessage): AsyncGenerator<LogEvent, 
     else if (line.startsWith("event: ")) name = line.slice("event: ".length);
     else if (line.startsWith("data: ")) {
       const data: unknown = JSON.parse(line.slice("data: ".length));
-      if (name === "failed") throw new CloudError("unavailable", String(data));
+      // What gets better by itself is waited for on the other side.
+      if (name === "failed") throw new CloudError("refused", String(data));
       yield data as LogEvent;
     }
   }

@@ -172,7 +172,7 @@ function createCursor(follower: Follower, firstLine: number): () => LogEvent | u
     }
     if (follower.open === open) return undefined;
     open = follower.open;
-    return follower.open && follower.open.line >= next ? open : undefined;
+    return follower.open && follower.open.number >= next ? open : undefined;
   };
 }
 

@@ -1,15 +1,16 @@
 /** The newest lines of one log, of a bounded size, for any number of readers that each go at their own pace. */
+import { type LogLine, sizeOfLines } from "../core/log-lines.ts";
 import type { LogEvent } from "../ports.ts";
 
 export type LineRing = {
-  add(firstLine: number, lines: readonly string[]): void;
+  add(firstLine: number, lines: readonly LogLine[]): void;
   /** What a reader at this line is told next: lines, or those that are gone. Undefined when it has all. */
   read(line: number): (LogEvent & { readonly type: "lines" | "skipped" }) | undefined;
 };
 
 type Block = {
   readonly firstLine: number;
-  readonly lines: readonly string[];
+  readonly lines: readonly LogLine[];
   readonly chars: number;
 };
 
@@ -20,7 +21,7 @@ export function createLineRing(charsMax = CHARS_MAX): LineRing {
   let chars = 0;
   return {
     add: (firstLine, lines) => {
-      const size = lines.reduce((sum, line) => sum + line.length + 1, 0);
+      const size = sizeOfLines(lines);
       blocks.push({ firstLine, lines, chars: size });
       chars += size;
       // The newest is kept whatever its size: who sent it bounds that.

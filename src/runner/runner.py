@@ -4,6 +4,7 @@
 # that have nothing else. boot.py brings it and calls run(); `runner.py fetch URL OUTPUT SHA256` is the command of a curl job,
 # run as the job's user.
 import base64
+import collections
 import concurrent.futures
 import contextlib
 import errno
@@ -25,6 +26,7 @@ import tarfile
 import threading
 import time
 import traceback
+import zlib
 
 import boot
 from boot import BLOCK_BYTES, S3Error, insist, sha256_hex
@@ -33,7 +35,9 @@ FORMAT = 1
 # Of the log: a chunk as it is shipped, what may wait to be shipped before the job has to wait, and the longest line.
 CHUNK_BYTES = 4 << 20
 LOG_BYTES = 16 << 20
-LINE_BYTES = 8 << 20
+LINE_BYTES = 12 << 20
+# S3 takes 2 KB of metadata with an object.
+TIMES_BYTES = 1900
 # Of the copy that is there to be watched, and what it leaves free of the disk.
 LIVE_BYTES = 256 << 20
 LIVE_FREE_BYTES = 256 << 20
@@ -81,7 +85,8 @@ class Tail:
     def size(self):
         return self.written
 
-    def append(self, data):
+    # `at` is when it was written, in milliseconds.
+    def append(self, data, at):
         with self.changed:
             self.written += len(data)
             self.recent = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self.recent + data)[-TAIL_BYTES:]
@@ -110,25 +115,34 @@ class Log(Tail):
         self.whole = 0
         self.shipping = threading.Lock()
         self.next_line = 1
+        # When the lines of the buffer began: [milliseconds, how many lines in a row].
+        self.times = collections.deque()
         # A chunk whose upload did not succeed: it is sent again as it was, for its key may hold it already.
         self.pending = None
 
     # `data` is shorter than the longest line.
-    def append(self, data):
-        super().append(data)
+    def append(self, data, at):
+        super().append(data, at)
         with self.changed:
             first, last = data.find(b"\n"), data.rfind(b"\n")
             if self.open + (first if first >= 0 else len(data)) > LINE_BYTES:
-                self.buffer += b"\n"
+                self.put(b"\n", at)
                 self.open = 0
-                if self.live:
-                    self.live.write(b"\n")
-            self.buffer += data
-            if self.live:
-                self.live.write(data)
+            self.put(data, at)
             self.open = len(data) - last - 1 if last >= 0 else self.open + len(data)
             self.whole = len(self.buffer) - self.open
             self.changed.notify_all()
+
+    # A line's time is that of its first byte.
+    def put(self, data, at):
+        begun = data.count(b"\n", 0, len(data) - 1) + (self.open == 0)
+        if self.times and self.times[-1][0] == at:
+            self.times[-1][1] += begun
+        elif begun:
+            self.times.append([at, begun])
+        self.buffer += data
+        if self.live:
+            self.live.write(data, at, self.open == 0)
 
     def wait_for_room(self, is_over):
         with self.changed:
@@ -137,13 +151,13 @@ class Log(Tail):
     def say(self, text):
         lines = "".join(f"errand: {line}\n" for line in text.split("\n"))
         with self.changed:
-            self.append((("\n" if self.open else "") + lines).encode("utf-8", "backslashreplace"))
+            self.append((("\n" if self.open else "") + lines).encode("utf-8", "backslashreplace"), now_ms())
 
     def wait_for_chunk(self, seconds):
         with self.changed:
             self.changed.wait_for(lambda: self.whole >= CHUNK_BYTES, seconds)
 
-    # The body of the next chunk; empty when there is nothing to ship.
+    # The next chunk, how many lines it has, and their times; empty when there is nothing to ship.
     def next_chunk(self, final):
         with self.changed:
             end = self.buffer.rfind(b"\n", 0, min(CHUNK_BYTES, self.whole)) + 1
@@ -151,31 +165,76 @@ class Log(Tail):
                 # One line longer than a chunk is shipped alone.
                 end = self.buffer.find(b"\n", CHUNK_BYTES) + 1
             with memoryview(self.buffer) as view:
-                return bytes(view[: end or (len(view) if final else 0)])
+                body = bytes(view[: end or (len(view) if final else 0)])
+            lines = body.count(b"\n") + (body[-1:] not in (b"", b"\n"))
+            spans = first_lines(self.times, lines)
+        while len(times := encode_times(spans)) > TIMES_BYTES:
+            # A chunk has as many lines as their times find room beside it.
+            spans = spans[: len(spans) // 2]
+        fitting = sum(count for _, count in spans)
+        return (body, lines, times) if fitting == lines else (body[: end_of_line(body, fitting)], fitting, times)
 
     # Uploads all that is there; without `final`, whole lines only.
     def ship(self, s3, prefix, until, final=False):
         with self.shipping:
             while True:
                 self.pending = self.pending or self.next_chunk(final)
-                if not self.pending:
+                body, lines, times = self.pending
+                if not body:
+                    self.pending = None
                     return
-                s3.put(f"{prefix}log/{self.next_line:010d}", self.pending, until)
+                s3.put(f"{prefix}log/{self.next_line:010d}", body, until, headers={"x-amz-meta-times": times})
                 with self.changed:
-                    del self.buffer[: len(self.pending)]
-                    self.whole = max(0, self.whole - len(self.pending))
-                    self.open = min(self.open, len(self.buffer))
-                    self.next_line += self.pending.count(b"\n") or 1
+                    self.forget(body, lines)
+                    self.next_line += lines
                     self.pending = None
                     self.changed.notify_all()
+
+    def forget(self, body, lines):
+        del self.buffer[: len(body)]
+        self.whole = max(0, self.whole - len(body))
+        self.open = min(self.open, len(self.buffer))
+        if not body.endswith(b"\n") and self.live:
+            # The last line of all: what follows it is another one there, too.
+            self.live.write(b"\n", 0, False)
+        for _, count in first_lines(self.times, lines):
+            self.times[0][1] -= count
+            if not self.times[0][1]:
+                self.times.popleft()
 
     def lines(self):
         return self.next_line - 1
 
 
+# The times of so many lines from the first on.
+def first_lines(times, lines):
+    spans = []
+    for at, count in times:
+        if not lines:
+            break
+        spans.append((at, min(count, lines)))
+        lines -= spans[-1][1]
+    return spans
+
+
+# As docs/formats.md has it: for each span the milliseconds since the one before and its lines, compressed.
+def encode_times(spans):
+    starts = [0, *(at for at, _ in spans)]
+    text = "".join(f"{at - before} {count}\n" for (at, count), before in zip(spans, starts))
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+# Where the line of that number, from 1, ends.
+def end_of_line(body, number):
+    end = 0
+    for _ in range(number):
+        end = body.index(b"\n", end) + 1
+    return end
+
+
 class Live:
     # A copy of the log in a file, for `tail -n +K -F`: never cut and never begun anew, or its lines would get other numbers.
-    # It just ends when it has grown large or the disk is nearly full.
+    # Each line has its time before it. It just ends when it has grown large or the disk is nearly full.
     def __init__(self, path):
         self.room = LIVE_BYTES
         self.unchecked = 0
@@ -183,9 +242,12 @@ class Live:
         with contextlib.suppress(OSError):
             self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def write(self, data):
+    # `is_fresh`: a line begins with it.
+    def write(self, data, at, is_fresh):
         if self.file < 0:
             return
+        stamp = b"%011x " % at
+        data = (stamp if is_fresh else b"") + data[:-1].replace(b"\n", b"\n" + stamp) + data[-1:]
         try:
             self.room -= len(data)
             self.unchecked -= len(data)
@@ -226,9 +288,10 @@ class Pump(threading.Thread):
             data = os.read(self.reader, BLOCK_BYTES)
             if not data:
                 break
+            at = now_ms()
             after += len(data) if self.is_over else 0
             self.log.wait_for_room(lambda: self.is_over)
-            self.log.append(data)
+            self.log.append(data, at)
         # What has escaped and still writes gets SIGPIPE.
         os.close(self.reader)
 

@@ -1,11 +1,15 @@
+import base64
 import hashlib
 import io
 import json
 import os
+import random
+import re
 import tarfile
 import time
 import unittest
 import zipfile
+import zlib
 
 import runner
 from test_world import PREFIX, WorldTest
@@ -283,10 +287,25 @@ class Logs(Files):
     def ship(self, final=False):
         self.log.ship(self.s3, PREFIX, time.monotonic() + 20, final)
 
+    # [time, bytes] of each line that was shipped.
+    def lines(self):
+        lines = []
+        for first, body in self.world.chunks().items():
+            self.assertEqual(first, len(lines) + 1)
+            times, at = [], 0
+            for span in zlib.decompress(base64.b64decode(self.world.times[first])).split(b"\n")[:-1]:
+                since, count = (int(each) for each in span.split())
+                at += since
+                times += [at] * count
+            texts = re.findall(rb"[^\n]*\n|[^\n]+", body)
+            self.assertEqual(len(times), len(texts))
+            lines += zip(times, texts)
+        return lines
+
     def test_chunks_end_at_lines_and_are_numbered_by_their_first(self):
-        self.log.append(b"one\ntwo\nthr")
+        self.log.append(b"one\ntwo\nthr", 5)
         self.ship()
-        self.log.append(b"ee\nfour")
+        self.log.append(b"ee\nfour", 7)
         self.ship()
         self.ship(final=True)
         self.assertEqual(self.world.chunks(), {1: b"one\ntwo\n", 3: b"three\n", 4: b"four"})
@@ -297,7 +316,7 @@ class Logs(Files):
         long = os.urandom(5_000_000).replace(b"\n", b"") + b"\n"
         body = b"\x00\xff 10%\r20%\r\n" + long + b"after\n" * 1_000_000
         for start in range(0, len(body), 3_000_000):
-            self.log.append(body[start : start + 3_000_000])
+            self.log.append(body[start : start + 3_000_000], start)
             self.ship()
         self.assertEqual(self.world.log(), body)
         chunks = self.world.chunks()
@@ -309,31 +328,58 @@ class Logs(Files):
             line += chunk.count(b"\n")
 
     def test_a_chunk_whose_upload_did_not_succeed_is_sent_again_as_it_was(self):
-        self.log.append(b"one\n")
+        self.log.append(b"one\n", 1)
         self.world.faults[("PUT", PREFIX)] = [400]
         with self.assertRaises(runner.S3Error):
             self.ship()
-        self.log.append(b"two\n")
+        self.log.append(b"two\n", 2)
         self.ship()
         self.assertEqual(self.world.chunks(), {1: b"one\n", 2: b"two\n"})
 
-    def test_the_copy_for_watchers_has_the_lines_of_the_chunks_and_ends_when_it_is_large(self):
+    def test_each_line_has_the_time_of_its_first_byte_however_many_times_there_are(self):
+        chance = random.Random(7)
+        wanted, at, is_fresh = [], 1_764_000_000_000, True
+        for _ in range(20_000):
+            at += chance.choice((0, 0, 1, 2, 3, 50, -20, 4_000_000))
+            data = chance.choice((b"a\n", b"b", b"c\n\nd\n", b"e\nf", b"\n"))
+            self.log.append(data, at)
+            for part in re.findall(rb"[^\n]*\n|[^\n]+", data):
+                if is_fresh:
+                    wanted.append([at, b""])
+                wanted[-1][1] += part
+                is_fresh = part.endswith(b"\n")
+            if chance.random() < 0.001:
+                self.ship()
+        self.ship(final=True)
+        self.assertEqual([list(line) for line in self.lines()], wanted)
+        self.assertEqual(self.log.lines(), len(wanted))
+        self.assertFalse(self.log.times)
+        # What S3 takes, with the name.
+        self.assertLess(max(len(times) for times in self.world.times.values()), 2_000)
+
+    def test_the_copy_for_watchers_has_the_lines_of_the_chunks_with_their_times_and_ends_when_it_is_large(self):
         live = os.path.join(self.world.folder, "live")
-        log = runner.Log(live)
-        log.append(b"one\ntwo\nthr")
+        self.log = log = runner.Log(live)
+        log.append(b"one\ntwo\nthr", 16)
+        log.append(b"ee\n\nhalf", 255)
         log.say("ours")
+        log.append(b"end", 4096)
+        self.ship(final=True)
+        log.append(b"more\n", 4097)
+        self.ship()
+        copied = [f"{at:011x} ".encode() + text.rstrip(b"\n") + b"\n" for at, text in self.lines()]
         with open(live, "rb") as file:
-            self.assertEqual(file.read(), b"one\ntwo\nthr\nerrand: ours\n")
-        log.live.room = 4
-        log.append(b"four\n")
-        log.append(b"five\n")
-        log.ship(self.s3, PREFIX, time.monotonic() + 20, final=True)
+            self.assertEqual(file.read(), b"".join(copied))
+        self.assertEqual(copied[:3], [b"00000000010 one\n", b"00000000010 two\n", b"00000000010 three\n"])
+        self.assertEqual(copied[-2:], [b"00000001000 end\n", b"00000001001 more\n"])
+        log.live.room = 20
+        log.append(b"five\n", 1)
+        log.append(b"six\n", 1)
         with open(live, "rb") as file:
-            self.assertEqual(file.read(), b"one\ntwo\nthr\nerrand: ours\n")
-        self.assertEqual(self.world.log(), b"one\ntwo\nthr\nerrand: ours\nfour\nfive\n")
+            self.assertTrue(file.read().endswith(b" more\n00000000001 five\n"))
 
     def test_our_own_lines_begin_a_line(self):
-        self.log.append(b"half")
+        self.log.append(b"half", 1)
         self.log.say("a\nb")
         self.ship()
         self.assertEqual(self.world.log(), b"half\nerrand: a\nerrand: b\n")

@@ -150,6 +150,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "/log/" in key and key in world.objects and world.objects[key] != body:
             world.wrongs.append(f"{key} was written twice with other content")
         world.objects[key] = body
+        if "/log/" in key:
+            world.times[int(key[-10:])] = self.headers["x-amz-meta-times"]
         return self.lose_or_reply(world, key, {"ETag": etag(body)})
 
     def lose_or_reply(self, world, key, headers):
@@ -195,6 +197,8 @@ class World:
     def __init__(self):
         self.lock = threading.RLock()
         self.objects = {}
+        # What chunks of the log say of their lines' times, by their first line.
+        self.times = {}
         self.uploads = {}
         self.begun = 0
         self.completed = set()

@@ -2,7 +2,12 @@
 import { SSMClient } from "@aws-sdk/client-ssm";
 import { afterAll, beforeAll } from "vitest";
 import { createLogs } from "../../src/aws/session/logs.ts";
-import { type SessionWorld, startSessionWorld, testClock } from "../support/local-session.ts";
+import {
+  type SessionWorld,
+  startSessionWorld,
+  testClock,
+  timeOf,
+} from "../support/local-session.ts";
 import { logsConformance } from "./logs.suite.ts";
 
 let world: SessionWorld;
@@ -27,5 +32,6 @@ const noKeys = async () => {
 logsConformance("local cloud", async () => ({
   logs: world.logs,
   ...(await world.launch()),
+  timeOf,
   refused: createLogs({ ssm: stranger, generateDataKey: noKeys, clock: testClock }),
 }));

@@ -61,7 +61,7 @@ async function readStopped(from: SessionWorld, instanceId: string, last: string)
     expect(event.firstLine).toBe(next);
     next = event.type === "lines" ? next + event.lines.length : event.lastLine + 1;
     if (event.type === "skipped") skipped += next - event.firstLine;
-    else if (event.lines.at(-1) === last) break;
+    else if (event.lines.at(-1)?.text === last) break;
   }
   return { next, skipped };
 }

@@ -8,9 +8,17 @@ import type { LogEvent, Logs } from "../../src/ports.ts";
 
 const EVENTS: readonly LogEvent[] = [
   { type: "live" },
-  { type: "lines", firstLine: 7, lines: ["10%\r100%", "", "snow ☃\u2028"] },
+  {
+    type: "lines",
+    firstLine: 7,
+    lines: [
+      { at: 1_764_000_000_001, text: "10%\r100%" },
+      { at: null, text: "" },
+      { at: 1_764_000_000_002, text: "snow ☃\u2028" },
+    ],
+  },
   { type: "skipped", firstLine: 10, lastLine: 20 },
-  { type: "open", line: 21, text: "…" },
+  { type: "open", number: 21, line: { at: 1_764_000_000_003, text: "…" } },
 ];
 
 let asked: unknown[];

@@ -14,8 +14,12 @@ import { startTestCloud, type TestCloud } from "./test-cloud.ts";
 
 export type LogMachine = {
   readonly instanceId: string;
-  write(text: string | Uint8Array): Promise<void>;
+  /** As the runner does: each line with its time before it, which is that of `timeOf`. */
+  write(text: string): Promise<void>;
 };
+
+/** Of a line by its number. */
+export const timeOf = (line: number): number => 1_764_000_000_000 + line;
 
 export type SessionWorld = {
   readonly world: TestCloud;
@@ -97,7 +101,24 @@ async function launch({ cloud, directory }: TestCloud, { ec2 }: Clients): Promis
   }
   const folder = join(directory, "ec2/instances", instanceId, "disk/var/lib/errand");
   await mkdir(folder, { recursive: true });
-  return { instanceId, write: (text) => appendFile(join(folder, "log"), text) };
+  const stamp = createStamper();
+  return { instanceId, write: (text) => appendFile(join(folder, "log"), stamp(text)) };
+}
+
+function createStamper(): (text: string) => string {
+  let line = 1;
+  let isFresh = true;
+  return (text) =>
+    text
+      .split(/(?<=\n)/)
+      .filter((part) => part !== "")
+      .map((part) => {
+        const stamp = isFresh ? `${timeOf(line).toString(16).padStart(11, "0")} ` : "";
+        isFresh = part.endsWith("\n");
+        if (isFresh) line++;
+        return stamp + part;
+      })
+      .join("");
 }
 
 /** Reads until `count` lines or the last one have come, or fails after `maxMs`. Returns them with what else was told. */
@@ -118,7 +139,7 @@ export async function readLines(
     if (event.type !== "lines") others.push(event);
     else {
       if (event.firstLine !== from + lines.length) throw new Error("numbers with a hole");
-      lines.push(...event.lines);
+      lines.push(...event.lines.map(({ text }) => text));
     }
     if (lines.length >= count || (last !== undefined && lines.at(-1) === last))
       return { lines, others };

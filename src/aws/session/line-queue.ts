@@ -2,13 +2,14 @@
  * Between a session, which sends as fast as it reads, and a reader of ours: holds a bounded amount of text and drops the oldest
  * lines beyond it, telling which. Lines may be offered more than once, as by two sessions that overlap; each is given once.
  */
+import { type LogLine, sizeOfLines } from "../../core/log-lines.ts";
 import type { LogEvent } from "../../ports.ts";
 import type { Piece } from "./lines.ts";
 
 export type LineQueue = {
   offer(piece: Piece): void;
   /** Replaces what was said of the open line before. */
-  offerOpen(line: number, text: string): void;
+  offerOpen(number: number, line: LogLine): void;
   /** The line that is wanted next. */
   nextLine(): number;
   report(event: LogEvent & { readonly type: "live" | "waiting" }): void;
@@ -48,11 +49,11 @@ export function createLineQueue(firstLine: number, charsMax = HELD_CHARS_MAX): L
         next,
         piece.type === "long" ? held.addLong(piece, next) : held.add(piece, next),
       );
-      if (open && open.line < next) open = undefined;
+      if (open && open.number < next) open = undefined;
       wake();
     },
-    offerOpen: (line, text) => {
-      if (line >= next) open = { type: "open", line, text };
+    offerOpen: (number, line) => {
+      if (number >= next) open = { type: "open", number, line };
       wake();
     },
     nextLine: () => next,
@@ -78,13 +79,13 @@ export function createLineQueue(firstLine: number, charsMax = HELD_CHARS_MAX): L
   };
 }
 
-type Block = { readonly firstLine: number; readonly lines: string[]; chars: number };
+type Block = { readonly firstLine: number; readonly lines: LogLine[]; chars: number };
 type Long = { readonly line: number };
 
 type HeldLines = {
   /** Those from `next` on; returns the number after the last. */
   add(
-    piece: { readonly firstLine: number; readonly lines: readonly string[] },
+    piece: { readonly firstLine: number; readonly lines: readonly LogLine[] },
     next: number,
   ): number;
   addLong(piece: Long, next: number): number;
@@ -111,7 +112,7 @@ function createHeldLines(charsMax: number): HeldLines {
     add: (piece, next) => {
       const lines = piece.lines.slice(Math.max(0, next - piece.firstLine));
       if (lines.length === 0) return next;
-      const size = lines.reduce((sum, line) => sum + line.length + 1, 0);
+      const size = sizeOfLines(lines);
       const last = held.at(-1);
       if (last && "lines" in last && last.chars + size <= BLOCK_CHARS) {
         for (const line of lines) last.lines.push(line);

@@ -1,4 +1,5 @@
 /** One session on one instance: its socket, what it says as numbered lines, and how it is kept alive and ended. */
+import type { LogLine } from "../../core/log-lines.ts";
 import type { ChannelEnd } from "./channel.ts";
 import type { GenerateDataKey } from "./encryption.ts";
 import { createLineSplitter, type Piece } from "./lines.ts";
@@ -32,12 +33,9 @@ export type SessionOptions = {
   readonly generateDataKey: GenerateDataKey;
   readonly times: SessionTimes;
   readonly onPiece: (piece: Piece) => void;
-  readonly onOpen: (line: number, text: string) => void;
+  readonly onOpen: (number: number, line: LogLine) => void;
   readonly onComplaint: (text: string) => void;
 };
-
-/** What is shown of a line that is being written. */
-const OPEN_CHARS_MAX = 8 << 10;
 
 export function followSession(options: SessionOptions): FollowedSession {
   const { started, times } = options;
@@ -49,8 +47,8 @@ export function followSession(options: SessionOptions): FollowedSession {
 
   const showOpen = (): void => {
     opening = undefined;
-    const text = splitter.openText();
-    if (text !== "") options.onOpen(splitter.nextLine(), text.slice(-OPEN_CHARS_MAX));
+    const line = splitter.openLine();
+    if (line) options.onOpen(splitter.nextLine(), line);
   };
   const socket = openSocket({
     ...started,
@@ -59,7 +57,7 @@ export function followSession(options: SessionOptions): FollowedSession {
     onReady: () => ready.resolve(),
     onOutput: (bytes) => {
       for (const piece of splitter.push(bytes)) options.onPiece(piece);
-      if (splitter.openText() !== "") opening ??= setTimeout(showOpen, times.openAfterMs);
+      if (splitter.isOpen()) opening ??= setTimeout(showOpen, times.openAfterMs);
     },
     onComplaint: options.onComplaint,
     onEnd: (how) => {

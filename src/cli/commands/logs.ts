@@ -2,47 +2,71 @@
 import type { JobView, RunView } from "../../core/view.ts";
 import { UserError } from "../../errors.ts";
 import { connect } from "../connect.ts";
-import { followRun } from "../follow.ts";
+import { followRun, type LinesWatcher, readRun } from "../follow.ts";
 import { exitCodeOf, listenForInterrupt } from "../interrupt.ts";
-import { readLog } from "../log-reader.ts";
+import {
+  createJsonPrinter,
+  createPlainPrinter,
+  createTerminalPrinter,
+  type LogPrinter,
+} from "../log-printer.ts";
+import { parseSince } from "../log-range.ts";
+import type { LogEncoding } from "../log-reader.ts";
 import type { Output } from "../output.ts";
-import { createLinePrinter } from "../render-lines.ts";
 import { findRun } from "../select-run.ts";
 import { systemClock } from "../system-clock.ts";
 import type { CommonOptions } from "./runs.ts";
 import { refusePruned } from "./tags.ts";
 
-export type LogOptions = CommonOptions & { readonly follow?: boolean };
+export type LogOptions = CommonOptions & {
+  readonly follow?: boolean;
+  readonly timestamps?: boolean;
+  readonly since?: string;
+  readonly tail?: number;
+};
 
 export async function logs(
   output: Output,
   { run, job }: { readonly run: string; readonly job: string | undefined },
   options: LogOptions,
 ): Promise<number> {
+  const { tail } = options;
+  const since =
+    options.since === undefined ? undefined : parseSince(options.since, systemClock.now());
   const { store, logs: live, pollMs } = await connect(options);
   const view = await findRun(store, run);
   refusePruned(view);
-  const jobs = selectJobs(view, job);
-  const print = createPrinter(output, { jobs, isOne: job !== undefined, json: options.json });
+  // What is written as it was read is not looked into.
+  const isExact = !options.follow && !options.json && !output.isTerminal && job !== undefined;
+  const encoding: LogEncoding = isExact ? "latin1" : "utf8";
+  const printer = createPrinter(output, options, { jobs: selectJobs(view, job), job, encoding });
+  const watcher: LinesWatcher = {
+    onLines: (name, lines) =>
+      printer.lines(name, since === undefined ? lines : lines.filter(isSince(since))),
+    onOpen: printer.open,
+    onTrouble: printer.trouble,
+  };
+  const range = { ...(since !== undefined && { since }), ...(tail !== undefined && { tail }) };
+  const reading = { store, clock: systemClock, run: view.id, job, range, encoding };
   if (!options.follow) {
-    for (const each of jobs) {
-      for (const attempt of each.attempts) {
-        const read = readLog(store, { run: view.id, job: each.name, number: attempt.number });
-        for await (const lines of read()) await print(each.name, lines);
-      }
-    }
+    await readRun(reading, view, watcher);
     return 0;
   }
   const interrupt = listenForInterrupt();
-  const follow = { store, logs: live, clock: systemClock, run: view.id, pollMs };
   await followRun(
-    job === undefined ? follow : { ...follow, job },
-    { onView: () => {}, onCaughtUp: () => {}, onLines: print, onWaiting: () => {} },
+    { ...reading, logs: live, pollMs },
+    { ...watcher, onView: () => {}, onCaughtUp: () => {}, onWaiting: () => {} },
     interrupt.signal,
   );
   interrupt.release();
   return interrupt.signal.aborted ? exitCodeOf(interrupt.name()) : 0;
 }
+
+/** Lines without a time are those of which nobody knows that they are too old. */
+const isSince =
+  (since: number) =>
+  ({ at }: { readonly at: number | null }): boolean =>
+    at === null || at >= since;
 
 /** All jobs of a run, or the one that is meant. Throws UserError when there is none of that name. */
 export function selectJobs(view: RunView, name: string | undefined): readonly JobView[] {
@@ -56,23 +80,25 @@ export function selectJobs(view: RunView, name: string | undefined): readonly Jo
   );
 }
 
-type Print = (job: string, lines: readonly string[]) => Promise<void>;
+type Wanted = {
+  readonly jobs: readonly JobView[];
+  readonly job: string | undefined;
+  readonly encoding: LogEncoding;
+};
 
-/** With a job's name before each line unless one job was asked for; as JSON, one object a line. */
 function createPrinter(
   output: Output,
-  { jobs, isOne, json }: { jobs: readonly JobView[]; isOne: boolean; json: boolean | undefined },
-): Print {
-  const prefixed = createLinePrinter(
-    jobs.map((job) => job.name),
-    output.palette,
-  );
-  return async (job, lines) => {
-    const text = lines.map((line) => {
-      if (json) return JSON.stringify({ job, line });
-      return isOne ? line : prefixed(job, line);
-    });
-    output.write(text.map((line) => `${line}\n`).join(""));
-    await output.drain();
+  { json, follow, timestamps }: LogOptions,
+  { jobs, job, encoding }: Wanted,
+): LogPrinter {
+  if (json) return createJsonPrinter(output);
+  const printing = {
+    jobs: jobs.map(({ name }) => name),
+    isOne: job !== undefined,
+    hasTimestamps: timestamps === true,
+    encoding,
   };
+  return output.isTerminal
+    ? createTerminalPrinter(output, printing)
+    : createPlainPrinter(output, { ...printing, endsLines: follow === true });
 }

@@ -132,6 +132,7 @@ async function follow(
         onView: presenter.view,
         onCaughtUp: presenter.caughtUp,
         onLines: presenter.lines,
+        onOpen: presenter.open,
         onWaiting,
       },
       interrupt.signal,

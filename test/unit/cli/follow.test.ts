@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { followRun } from "../../../src/cli/follow.ts";
-import { readLog } from "../../../src/cli/log-reader.ts";
+import type { AttemptName } from "../../../src/cli/log-reader.ts";
+import { createLogTail } from "../../../src/cli/log-tail.ts";
 import { key, logChunk } from "../../../src/core/layout.ts";
 import type { RunView } from "../../../src/core/view.ts";
 import { CloudError } from "../../../src/errors.ts";
@@ -11,9 +12,15 @@ import { makeAttemptView, makeJobView, makeRunView, RUN, secondsIn } from "../..
 const chunkKey = (firstLine: number, job = "train", number = 1): string =>
   key.log(RUN, job, number) + logChunk(firstLine);
 
+function readLog(store: Store, attempt: AttemptName) {
+  const clock: Clock = { now: () => 0, sleep: async () => {} };
+  const listener = { onLines: () => {}, onOpen: () => {}, onTrouble: () => {} };
+  return createLogTail({ store, logs: undefined, clock, attempt, listener }).backlog;
+}
+
 async function collect(read: ReturnType<typeof readLog>): Promise<string[]> {
   const all: string[] = [];
-  for await (const lines of read()) all.push(...lines);
+  for await (const lines of read()) all.push(...lines.map(({ text }) => text));
   return all;
 }
 
@@ -101,7 +108,7 @@ async function follow(looks: readonly ((store: MemoryStore) => Promise<unknown>)
     {
       onView: (seen) => told.push(`view ${seen.jobs.map((each) => each.state).join(" ")}`),
       onCaughtUp: () => {},
-      onLines: (name, lines) => void told.push(...lines.map((line) => `${name} | ${line}`)),
+      onLines: (name, lines) => void told.push(...lines.map(({ text }) => `${name} | ${text}`)),
       onWaiting: (waitedMs) => void told.push(`waited ${waitedMs} ms`),
     },
     new AbortController().signal,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { untimed } from "../../../src/core/log-lines.ts";
 import { createFollowers } from "../../../src/daemon/followers.ts";
 import { createLineRing } from "../../../src/daemon/line-ring.ts";
 import { CloudError } from "../../../src/errors.ts";
@@ -44,7 +45,7 @@ function makeSource() {
 const lines = (firstLine: number, ...texts: string[]): LogEvent => ({
   type: "lines",
   firstLine,
-  lines: texts,
+  lines: texts.map(untimed),
 });
 
 async function read(source: AsyncIterable<LogEvent>, count: number): Promise<LogEvent[]> {
@@ -115,18 +116,18 @@ describe("a log that several watch", () => {
 
 describe("the newest lines of a log", () => {
   it("are bounded, and a reader behind them is told what is gone", () => {
-    const ring = createLineRing(100);
-    for (let line = 1; line <= 50; line++) ring.add(line, ["123456789"]);
-    expect(ring.read(1)).toEqual({ type: "skipped", firstLine: 1, lastLine: 40 });
-    expect(ring.read(41)).toEqual({ type: "lines", firstLine: 41, lines: ["123456789"] });
+    const ring = createLineRing(600);
+    for (let line = 1; line <= 50; line++) ring.add(line, [untimed("12 characters")]);
+    expect(ring.read(1)).toEqual({ type: "skipped", firstLine: 1, lastLine: 41 });
+    expect(ring.read(42)).toEqual(lines(42, "12 characters"));
     expect(ring.read(51)).toBeUndefined();
   });
 
   it("with a hole in them tell of it", () => {
     const ring = createLineRing();
-    ring.add(1, ["one", "two"]);
-    ring.add(9, ["nine"]);
-    expect(ring.read(2)).toEqual({ type: "lines", firstLine: 2, lines: ["two"] });
+    ring.add(1, ["one", "two"].map(untimed));
+    ring.add(9, [untimed("nine")]);
+    expect(ring.read(2)).toEqual(lines(2, "two"));
     expect(ring.read(3)).toEqual({ type: "skipped", firstLine: 3, lastLine: 8 });
   });
 });

@@ -4,8 +4,10 @@ import { createLineQueue } from "../../../../src/aws/session/line-queue.ts";
 import {
   createLineSplitter,
   LINE_CHARS_MAX,
+  OPEN_CHARS_MAX,
   type Piece,
 } from "../../../../src/aws/session/lines.ts";
+import { untimed } from "../../../../src/core/log-lines.ts";
 import type { LogEvent } from "../../../../src/ports.ts";
 
 /** Cuts bytes at the given places, whatever character that splits. */
@@ -21,24 +23,34 @@ function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
     });
 }
 
-const numbered = (pieces: readonly Piece[]): [number, string][] =>
+const numbered = (pieces: readonly Piece[]): [number, number | null, string][] =>
   pieces.flatMap((piece) =>
     piece.type === "lines"
-      ? piece.lines.map((line, index): [number, string] => [piece.firstLine + index, line])
+      ? piece.lines.map(({ at, text }, index): [number, number | null, string] => [
+          piece.firstLine + index,
+          at,
+          text,
+        ])
       : [],
   );
 
+const stamp = (at: number): string => `${at.toString(16).padStart(11, "0")} `;
+const AT = 1_764_000_000_000;
+
 describe("output as lines", () => {
-  test("wherever messages are cut, lines keep their text and their numbers", () => {
+  test("wherever messages are cut, lines keep their text, their times and their numbers", () => {
     const text = fc.string({ unit: fc.constantFrom("a", "é", "☃", "🎈", "\r", "\n", "\uFEFF") });
     fc.assert(
       fc.property(text, fc.array(fc.nat()), (content, places) => {
         const splitter = createLineSplitter(7);
-        const pieces = cut(Buffer.from(content), places).flatMap((part) => splitter.push(part));
         const lines = content.split("\n");
-        const open = lines.pop();
-        expect(numbered(pieces)).toEqual(lines.map((line, index) => [7 + index, line]));
-        expect(splitter.openText()).toBe(open);
+        const stamped = lines.map((line, index) => stamp(AT + index) + line).join("\n");
+        const pieces = cut(Buffer.from(stamped), places).flatMap((part) => splitter.push(part));
+        const open = lines.pop() ?? "";
+        expect(numbered(pieces)).toEqual(lines.map((line, index) => [7 + index, AT + index, line]));
+        expect(splitter.openLine()).toEqual(
+          open === "" ? undefined : { at: AT + lines.length, text: open },
+        );
         expect(splitter.nextLine()).toBe(7 + lines.length);
       }),
     );
@@ -47,18 +59,22 @@ describe("output as lines", () => {
   test("the one byte that the agent makes of U+FFFD is U+FFFD again", () => {
     const splitter = createLineSplitter(1);
     const rewritten = Buffer.concat([Buffer.from("a"), Buffer.from([0xef]), Buffer.from("b\n")]);
-    expect(numbered(splitter.push(rewritten))).toEqual([[1, "a\uFFFDb"]]);
+    expect(numbered(splitter.push(rewritten))).toEqual([[1, null, "a\uFFFDb"]]);
   });
 
-  test("a line too long to hold is told by its number, and those after it keep theirs", () => {
+  test("a line too long to hold is told by its number, shown by its end, and those after it keep theirs", () => {
     const splitter = createLineSplitter(1);
     const block = Buffer.alloc(LINE_CHARS_MAX / 2, "x");
-    expect(splitter.push(Buffer.from("first\n"))).toHaveLength(1);
+    expect(splitter.push(Buffer.from(`first\n${stamp(AT)}`))).toHaveLength(1);
     for (let count = 0; count < 5; count++) expect(splitter.push(block)).toEqual([]);
-    expect(splitter.openText()).toBe("");
-    expect(splitter.push(Buffer.from("\nthird\n"))).toEqual([
+    splitter.push(Buffer.from("\r99%"));
+    expect(splitter.openLine()).toEqual({
+      at: AT,
+      text: `${"x".repeat(OPEN_CHARS_MAX - 4)}\r99%`,
+    });
+    expect(splitter.push(Buffer.from(`\n${stamp(AT + 1)}third\n`))).toEqual([
       { type: "long", line: 2 },
-      { type: "lines", firstLine: 3, lines: ["third"] },
+      { type: "lines", firstLine: 3, lines: [{ at: AT + 1, text: "third" }] },
     ]);
   });
 });
@@ -77,14 +93,14 @@ function expectNext(due: number, event: LogEvent): number {
   }
   if (event.type !== "lines") return due;
   expect(event.firstLine).toBe(due);
-  expect(event.lines).toEqual(event.lines.map((_, at) => `${due + at}`));
+  expect(event.lines).toEqual(event.lines.map((_, at) => untimed(`${due + at}`)));
   return due + event.lines.length;
 }
 
 const lines = (firstLine: number, ...texts: string[]): Piece => ({
   type: "lines",
   firstLine,
-  lines: texts,
+  lines: texts.map(untimed),
 });
 
 describe("the queue between a session and a reader", () => {
@@ -94,9 +110,7 @@ describe("the queue between a session and a reader", () => {
     queue.offer(lines(2, "two", "three"));
     queue.offer(lines(1, "one"));
     queue.close();
-    expect(await readAll(queue.read())).toEqual([
-      { type: "lines", firstLine: 1, lines: ["one", "two", "three"] },
-    ]);
+    expect(await readAll(queue.read())).toEqual([lines(1, "one", "two", "three")]);
   });
 
   test("a reader that is too slow gets the newest, and is told what it missed", async () => {
@@ -123,7 +137,7 @@ describe("the queue between a session and a reader", () => {
     const offers = fc.array(fc.tuple(fc.nat({ max: 5 }), fc.nat({ max: 40 })), { maxLength: 30 });
     await fc.assert(
       fc.asyncProperty(offers, async (sizes) => {
-        const queue = createLineQueue(1, 50);
+        const queue = createLineQueue(1, 1_000);
         for (const [back, count] of sizes) {
           const from = Math.max(1, queue.nextLine() - back);
           if (count === 0) queue.offer({ type: "long", line: queue.nextLine() });
@@ -139,16 +153,18 @@ describe("the queue between a session and a reader", () => {
 
   test("an open line is replaced by what it becomes, and gone when it has ended", async () => {
     const queue = createLineQueue(1);
-    queue.offerOpen(1, "10%");
-    queue.offerOpen(1, "10%\r20%");
+    queue.offerOpen(1, untimed("10%"));
+    queue.offerOpen(1, untimed("10%\r20%"));
     const events = queue.read();
-    expect((await events.next()).value).toEqual({ type: "open", line: 1, text: "10%\r20%" });
-    queue.offerOpen(1, "10%\r20%\r100%");
+    expect((await events.next()).value).toEqual({
+      type: "open",
+      number: 1,
+      line: untimed("10%\r20%"),
+    });
+    queue.offerOpen(1, untimed("10%\r20%\r100%"));
     queue.offer(lines(1, "10%\r20%\r100%"));
     queue.close();
-    expect(await readAll(events)).toEqual([
-      { type: "lines", firstLine: 1, lines: ["10%\r20%\r100%"] },
-    ]);
+    expect(await readAll(events)).toEqual([lines(1, "10%\r20%\r100%")]);
   });
 
   test("what was held is given before an error is thrown", async () => {

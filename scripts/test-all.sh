@@ -25,7 +25,7 @@ QUOTING_RUNS="${QUOTING_RUNS:-10}" node_modules/.bin/vitest run test/e2e/quoting
   --reporter=default --reporter=json --outputFile.json="$results/quoting.json" || status=1
 unset FC_SEED
 
-# Programs that we did not write: the aws command against the local cloud, our suites against moto.
+# Programs that we did not write: the aws command against the local cloud, our suites and an installation on moto, cfn-lint.
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
 

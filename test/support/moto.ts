@@ -19,25 +19,40 @@ export type Moto = {
 const REGION = "us-east-1";
 const BUCKET = "errand-moto";
 
-/** `bin` is where `moto_server` is. Everything is in its memory, and gone with it. */
+/** With a bucket and its queue. Everything is in its memory, and gone with it. */
 export async function startMoto(bin: string): Promise<Moto> {
+  const { endpoint, stop: kill } = await startMotoServer(bin);
+  const credentials = { accessKeyId: "moto", secretAccessKey: "moto" };
+  const clients = createClients({ region: REGION, endpoint, credentials });
+  const stop = async () => {
+    clients.close();
+    await kill();
+  };
+  try {
+    const queueUrl = await prepare(clients);
+    return { endpoint, region: REGION, clients, bucket: BUCKET, queueUrl, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+export type MotoServer = { readonly endpoint: string; stop(): Promise<void> };
+
+/** The process alone. `bin` is where `moto_server` is. */
+export async function startMotoServer(bin: string): Promise<MotoServer> {
   const server = spawn(join(bin, "moto_server"), ["-H", "127.0.0.1", "-p", "0"], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const ended = once(server, "exit");
-  try {
-    const endpoint = await readEndpoint(server);
-    const credentials = { accessKeyId: "moto", secretAccessKey: "moto" };
-    const clients = createClients({ region: REGION, endpoint, credentials });
-    const queueUrl = await prepare(clients);
-    const stop = async () => {
-      clients.close();
-      server.kill("SIGKILL");
-      await ended;
-    };
-    return { endpoint, region: REGION, clients, bucket: BUCKET, queueUrl, stop };
-  } catch (error) {
+  const stop = async () => {
     server.kill("SIGKILL");
+    await ended;
+  };
+  try {
+    return { endpoint: await readEndpoint(server), stop };
+  } catch (error) {
+    await stop();
     throw error;
   }
 }

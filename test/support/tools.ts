@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 /** The directory of the tool's programs, or why it cannot be had on this machine. */
 export type Tool = { readonly bin: string } | { readonly reason: string };
 
-export function installTool(name: "aws" | "moto"): Tool {
+export function installTool(name: "aws" | "moto" | "cfn-lint"): Tool {
   const script = join(import.meta.dirname, "../../scripts/tools.sh");
   const { status, stdout, stderr } = spawnSync("bash", [script, name], { encoding: "utf8" });
   if (status === 0) return { bin: stdout.trim() };

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig, type Plugin } from "vitest/config";
 import { MUTANTS } from "./test/simulation/mutants.ts";
 
@@ -28,6 +29,10 @@ export default defineConfig({
   test: {
     setupFiles: ["test/support/property-tests.ts"],
     globalSetup: ["test/support/survivors.ts"],
+    // Half of the time a test waits for a process: one worker more than there are cores. Vitest's own choice is one less.
+    maxWorkers: availableParallelism() + 1,
+    // Tests share no state, and to load the SDK anew for each file takes longer than most of them.
+    isolate: false,
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" },
     projects: [
       project("unit", 10_000),

@@ -1,12 +1,13 @@
 /**
- * What the bucket says of runs. Views come from `status/`; a drop that no daemon has taken in yet
- * shows as a queued run. Nothing here asks a daemon, so it works while none is alive.
+ * What the bucket says of runs. Views come from `status/`; a drop that no daemon has taken in yet, and a run
+ * of which the daemon has told nothing yet, show as queued. Nothing here asks a daemon, so it works while none is alive.
  */
 import PQueue from "p-queue";
 import { key, prefix, RUN_ID } from "../core/layout.ts";
-import type { RunSummary, RunView } from "../core/view.ts";
+import { type RunSummary, type RunView, viewRun } from "../core/view.ts";
 import { parseDropKey } from "../daemon/drop-name.ts";
 import { derivedRunId, runName } from "../daemon/names.ts";
+import { readRun } from "../daemon/records.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 
@@ -21,8 +22,37 @@ export type Drop = {
   readonly workflow: string | undefined;
 };
 
+export type Runs = {
+  /** Ids of those that have a view, oldest first. */
+  readonly told: readonly string[];
+  /** What is known of the others. */
+  readonly waiting: readonly RunView[];
+};
+
+/** All runs. Listed in the order of their way: one that goes on meanwhile is then found further on. */
+export async function listRuns(store: Store): Promise<Runs> {
+  const drops = await listDrops(store);
+  const open = await store.list(prefix.open);
+  const told = await listRunIds(store);
+  const isTold = new Set(told);
+  const untold = open.map((marker) => marker.key.slice(prefix.open.length));
+  const taken = await Promise.all(
+    untold.filter((id) => !isTold.has(id)).map((id) => viewTaken(store, id)),
+  );
+  const dropped = drops.filter(({ id }) => !isTold.has(id)).map(viewDrop);
+  const waiting = [...dropped, ...taken.filter((view) => view !== undefined)];
+  return { told, waiting: [...new Map(waiting.map((view) => [view.id, view])).values()] };
+}
+
+/** A run whose record is there. A marker may be without one, and may outlive its run for a moment. */
+async function viewTaken(store: Store, id: string): Promise<RunView | undefined> {
+  const saved = await readRun(store, id);
+  if (saved === undefined || saved === "unreadable") return undefined;
+  return viewRun(saved.run, { at: saved.run.createdAt, holds: [] });
+}
+
 /** Ids of all runs that have a view, oldest first. */
-export async function listRunIds(store: Store): Promise<string[]> {
+async function listRunIds(store: Store): Promise<string[]> {
   const infos = await store.list(prefix.status);
   return infos
     .map((info) => info.key.slice(prefix.status.length).replace(/\.json$/, ""))
@@ -30,7 +60,7 @@ export async function listRunIds(store: Store): Promise<string[]> {
 }
 
 /** Drops not taken in yet, oldest first. */
-export async function listDrops(store: Store): Promise<Drop[]> {
+async function listDrops(store: Store): Promise<Drop[]> {
   const infos = (await store.list(prefix.drops)).filter((info) => !info.key.endsWith("/"));
   const drops = await Promise.all(infos.map((info) => dropOf(store, info.key)));
   return drops

@@ -4,7 +4,7 @@ import type { RunView } from "../core/view.ts";
 import { runName } from "../daemon/names.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
-import { findView, listDrops, listRunIds, viewDrop } from "./read-runs.ts";
+import { findView, listRuns } from "./read-runs.ts";
 
 /** The id meant by `reference` among `ids`, which are sorted by time. Throws UserError. */
 export function selectRun(reference: string, ids: readonly string[]): string {
@@ -34,14 +34,10 @@ export async function findRun(store: Store, reference: string): Promise<RunView>
   // A whole id needs no listing.
   const known = RUN_ID.test(reference) ? await findView(store, reference) : undefined;
   if (known) return known;
-  // Drops first: one that is taken in meanwhile is then found among the views.
-  const drops = await listDrops(store);
-  const views = await listRunIds(store);
-  const waiting = drops.map((drop) => drop.id);
-  const id = selectRun(reference, [...new Set([...views, ...waiting])].sort());
-  const view = await findView(store, id);
-  if (view) return view;
-  const drop = drops.find((each) => each.id === id);
-  if (!drop) throw new UserError(`run ${id} has gone meanwhile`, "List them: errand runs");
-  return viewDrop(drop);
+  const { told, waiting } = await listRuns(store);
+  const ids = [...told, ...waiting.map((view) => view.id)].sort();
+  const id = selectRun(reference, ids);
+  const view = waiting.find((each) => each.id === id) ?? (await findView(store, id));
+  if (!view) throw new UserError(`run ${id} has gone meanwhile`, "List them: errand runs");
+  return view;
 }

@@ -1,13 +1,12 @@
 /** The provider curl against a server that redirects, stumbles and lies. */
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
 import path from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { makeDirectory } from "../support/directory.ts";
-import { letIn, runErrand, startErrand } from "../support/errand.ts";
+import { runErrand, startErrand } from "../support/errand.ts";
+import { serve } from "../support/serve.ts";
 
 const BODY = "a file worth having\n".repeat(50_000);
 const SHA256 = createHash("sha256").update(BODY).digest("hex");
@@ -45,27 +44,18 @@ function answerer(): (url: string, from: number, response: ServerResponse) => vo
   };
 }
 
-async function serve(): Promise<string> {
+function serveAll(): Promise<string> {
   const answer = answerer();
-  const server = createServer(({ url = "", headers }, response) => {
+  return serve(({ url = "", headers }, response) => {
     answer(url, Number(/^bytes=(\d+)-/.exec(headers.range ?? "")?.[1] ?? 0), response);
   });
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  letIn(port);
-  return `http://127.0.0.1:${port}`;
 }
 
 const job = (name: string, url: string, output: string, rest = "") =>
   `  - name: ${name}\n    provider: curl\n    url: ${JSON.stringify(url)}\n    output: ${JSON.stringify(output)}\n    artifacts: [raw]\n${rest}`;
 
 it("follows redirects, tries again, resumes, checks the sum, and leaves no part of a file that is not whole", async () => {
-  const url = await serve();
+  const url = await serveAll();
   const errand = await startErrand();
   const directory = await makeDirectory({
     ".dstack/workflows.yaml": `workflows:\n${[

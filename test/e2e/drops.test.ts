@@ -2,8 +2,10 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { makeDirectory } from "../support/directory.ts";
-import { packDirectory, putObject, untilFinished } from "../support/drop.ts";
-import { type Errand, startErrand, waitFor } from "../support/errand.ts";
+import { listSent, packDirectory, putObject, untilFinished } from "../support/drop.ts";
+import { type Errand, shareErrand, waitFor } from "../support/errand.ts";
+
+const shared = shareErrand();
 
 const workflows = `
 variables:
@@ -24,7 +26,7 @@ workflows:
   });
 
 it("what any S3 client drops is run, with what its metadata asks for", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const metadata = { "var-who": "world", tag: "latest" };
   await putObject(errand, "drops/hello/mine.tar.gz", {
     body: await packDirectory(await project()),
@@ -37,17 +39,17 @@ it("what any S3 client drops is run, with what its metadata asks for", async () 
 });
 
 it("a drop that is no bundle is a failed run that says why", async () => {
-  const errand = await startErrand();
+  const errand = shared();
+  const before = await listSent(errand);
   await putObject(errand, "drops/broken.tar.gz", { body: Buffer.from("not an archive") });
-  const [run] = await untilFinished(errand, 1);
+  const [run] = await untilFinished(errand, 1, before);
 
   expect(run?.state).toBe("failed");
-  const { problems } = await errand.show();
-  expect(problems.join(" ")).toMatch(/gzip|tar|archive/);
+  expect(run?.problems.join(" ")).toMatch(/gzip|tar|archive/);
 });
 
 it("a drop waits while no daemon is alive, shows as queued, and is run when one comes", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const cloud = await startCloudAlone(errand);
   const submitted = await errand.run("submit", await project(), "hello", "--detach", "--json");
   const { id } = JSON.parse(submitted.stdout) as { id: string };

@@ -3,11 +3,12 @@ import path from "node:path";
 import { expect, it } from "vitest";
 import type { JobArtifacts } from "../../src/cli/manifests.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { examplePath, listMachineProcesses, serveText, startErrand } from "../support/errand.ts";
+import { examplePath, listMachineProcesses, startErrand } from "../support/errand.ts";
+import { serve, textAt } from "../support/serve.ts";
 
 it("the example runs to its end, and what it made comes back", async () => {
   const sonnets = await readFile(examplePath("text/sonnets.txt"), "utf8");
-  const url = `${await serveText("sonnets.txt", sonnets)}/sonnets.txt`;
+  const url = `${await serve(textAt("sonnets.txt", sonnets))}/sonnets.txt`;
   const errand = await startErrand();
   const submitted = await errand.run(
     "submit",

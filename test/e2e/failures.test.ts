@@ -1,10 +1,15 @@
 import { expect, it } from "vitest";
 import type { JobArtifacts } from "../../src/cli/manifests.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { runErrand, serveText, startErrand } from "../support/errand.ts";
+import { listSent } from "../support/drop.ts";
+import { runErrand, shareErrand } from "../support/errand.ts";
+import { shareServer, textAt } from "../support/serve.ts";
+
+const server = shareServer(textAt("there.txt", "text"));
+const shared = shareErrand();
 
 it("failures end with a state and a reason that a user understands", async () => {
-  const url = await serveText("there.txt", "text");
+  const url = server();
   const project = await makeDirectory({
     ".dstack/workflows.yaml": `
 workflows:
@@ -38,7 +43,7 @@ raise SystemExit(3)
 `,
     "never.py": "print('never')",
   });
-  const errand = await startErrand();
+  const errand = shared();
   const submitted = await errand.run("submit", project);
 
   expect(submitted.code).toBe(1);
@@ -84,7 +89,8 @@ it("an invalid bundle is refused before anything is sent, with its places", asyn
     depends-on: [nobody]
 `,
   });
-  const errand = await startErrand();
+  const errand = shared();
+  const before = await listSent(errand);
   const { code, stderr, stdout } = await errand.run("submit", project);
 
   expect(code).toBe(2);
@@ -92,7 +98,7 @@ it("an invalid bundle is refused before anything is sent, with its places", asyn
   expect(stderr).toMatch(/^error: \.dstack\/workflows\.yaml:3:15: /);
   expect(stderr).toMatch(/\.dstack\/workflows\.yaml:8:\d+: .*nobody/);
   expect(stderr).not.toContain(" at ");
-  expect(JSON.parse((await errand.run("runs", "--json")).stdout)).toEqual([]);
+  expect(await listSent(errand)).toEqual(before);
 });
 
 it("a command without a local cloud says how to start one", async () => {

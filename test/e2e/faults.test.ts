@@ -3,7 +3,9 @@ import path from "node:path";
 import { describe, expect, it } from "vitest";
 import type { RuleStatus } from "../../src/local/faults.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { type Errand, startErrand } from "../support/errand.ts";
+import { type Errand, shareErrand } from "../support/errand.ts";
+
+const shared = shareErrand();
 
 const makeProject = () =>
   makeDirectory({
@@ -29,7 +31,7 @@ const listed = async (errand: Errand): Promise<readonly RuleStatus[]> =>
   JSON.parse((await faults(errand, "list", "--json")).stdout);
 
 it("a run comes to its end through faults of all kinds, and each of them did happen", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const file = path.join(errand.data, "storm.yaml");
   await writeFile(
     file,
@@ -55,11 +57,12 @@ rules:
   const [job] = (await errand.show()).jobs;
   expect(job?.attempts.map(({ state }) => state)).toEqual(["lost", "succeeded"]);
   expect((await listed(errand)).filter(({ fired }) => fired === 0)).toEqual([]);
+  await faults(errand, "clear");
 });
 
 describe("errand local faults", () => {
   it("adds, lists, removes and clears rules, for people and as JSON", async () => {
-    const errand = await startErrand();
+    const errand = shared();
     const field = "match.key=records/*";
     const added = await faults(errand, "add", "error", "operation=s3:*", "code=SlowDown", field);
     expect(added).toMatchObject({ code: 0, stdout: "f1  error\n" });
@@ -86,7 +89,7 @@ describe("errand local faults", () => {
   });
 
   it("says what is wrong and where, and changes nothing", async () => {
-    const errand = await startErrand();
+    const errand = shared();
     const file = path.join(errand.data, "bad.yaml");
     await writeFile(
       file,
@@ -108,7 +111,7 @@ describe("errand local faults", () => {
   });
 
   it("rules and their counts are there after kill -9", async () => {
-    const errand = await startErrand();
+    const errand = shared();
     await faults(errand, "add", "throttle", "operation=ec2:*", "times=1");
     const fired = async () => (await listed(errand))[0]?.fired;
     while ((await fired()) === 0) await errand.run("instances");

@@ -1,13 +1,15 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of workflow files are written so.
 /** What depends on what, from the command line to the files that a job finds in its working directory. */
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { packDirectory, putObject, untilFinished } from "../support/drop.ts";
-import { type Errand, letIn, startErrand } from "../support/errand.ts";
+import { listSent, packDirectory, putObject, untilFinished } from "../support/drop.ts";
+import { type Errand, shareErrand } from "../support/errand.ts";
+import { shareServer } from "../support/serve.ts";
+
+let isOpen = false;
+const gate = shareServer((_, response) => response.writeHead(isOpen ? 200 : 503).end());
+const shared = shareErrand();
 
 /** Says which files it starts with, then writes `path=text` for each of its arguments; `wait=URL` waits for an answer. */
 const JOB = `
@@ -49,11 +51,18 @@ const project = (items: Readonly<Record<string, Item>>, more: Record<string, str
     ...more,
   });
 
-/** The files that a job found when it began. */
-async function seenBy(errand: Errand, job: string, run = "latest"): Promise<unknown> {
-  const { stdout } = await errand.run("logs", run, job);
-  return JSON.parse(/^sees (.*)$/m.exec(stdout)?.[1] ?? "null");
+/** The files that each job found when it began. */
+async function seenIn(errand: Errand, run = "latest"): Promise<Readonly<Record<string, unknown>>> {
+  const { stdout } = await errand.run("logs", run, "--json");
+  const lines = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as LogLine);
+  const found = lines.filter(({ line }) => line.startsWith("sees "));
+  return Object.fromEntries(found.map(({ job, line }) => [job, JSON.parse(line.slice(5))]));
 }
+
+type LogLine = { readonly job: string; readonly line: string };
 
 const statesOf = (view: RunView): Readonly<Record<string, string>> =>
   Object.fromEntries(view.jobs.map(({ name, state }) => [name, state]));
@@ -86,7 +95,7 @@ const spread = (items: typeof GRAPH): typeof GRAPH =>
   );
 
 it("dependencies run first and transitively, their artifacts lie at the same paths, and a failure skips what depends on it alone", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const directory = await project(spread(GRAPH), { "sub/here": "!" });
   const { code } = await errand.run("submit", directory);
   const view = await errand.show();
@@ -101,23 +110,24 @@ it("dependencies run first and transitively, their artifacts lie at the same pat
   expect(Object.keys(others)).toHaveLength(11);
 
   const bundle = { "sub/here": "!" };
-  expect(await seenBy(errand, "fetch")).toEqual(bundle);
-  expect(await seenBy(errand, "left")).toEqual({ ...bundle, "data/a": "1", "data/deep/b": "2" });
+  const seen = await seenIn(errand);
+  const fetched = { "data/a": "1", "data/deep/b": "2" };
+  expect(seen.fetch).toEqual(bundle);
+  expect(seen.left).toEqual({ ...bundle, ...fetched });
   // Those of direct dependencies, and not what these were given.
-  expect(await seenBy(errand, "join")).toEqual({ ...bundle, "left/l": "3", "right/r": "4" });
-  const grown = { ...bundle, "data/a": "1", "data/deep/b": "2", "data/c": "5" };
-  expect(await seenBy(errand, "grown")).toEqual(grown);
-  expect(await seenBy(errand, "inside")).toEqual({ here: "!", "data/a": "1", "data/deep/b": "2" });
+  expect(seen.join).toEqual({ ...bundle, "left/l": "3", "right/r": "4" });
+  expect(seen.grown).toEqual({ ...bundle, ...fetched, "data/c": "5" });
+  expect(seen.inside).toEqual({ here: "!", ...fetched });
 
-  expect(await seenBy(errand, "two-last")).toMatchObject({ "out/x": "two", "out/only-one": "1" });
-  expect(await seenBy(errand, "one-last")).toMatchObject({ "out/x": "one", "out/only-one": "1" });
+  expect(seen["two-last"]).toMatchObject({ "out/x": "two", "out/only-one": "1" });
+  expect(seen["one-last"]).toMatchObject({ "out/x": "one", "out/only-one": "1" });
   expect((await errand.run("logs", "latest", "two-last")).stdout).toContain(
     "errand: two brings out/x, which was there already",
   );
 });
 
 it("what is asked for is run: a dependency alone, several at once, those that run.yaml or a drop's folder names", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const directory = await project(
     {
       prepare: { rest: "artifacts: [job.py]" },
@@ -129,14 +139,16 @@ it("what is asked for is run: a dependency alone, several at once, those that ru
   );
   const runs: RunView[] = [];
   for (const names of [["prepare"], ["train", "test"], []]) {
-    expect((await errand.run("submit", directory, ...names)).code).toBe(0);
-    runs.push(await errand.show());
+    const { code, stdout } = await errand.run("submit", directory, ...names, "--json");
+    expect(code).toBe(0);
+    runs.push(JSON.parse(stdout) as RunView);
   }
   const body = await packDirectory(directory);
+  const before = await listSent(errand);
   await putObject(errand, "drops/test/mine.tar.gz", { body });
   await putObject(errand, "drops/other.tar.gz", { body, metadata: { workflow: "prepare, lint" } });
   await putObject(errand, "drops/tests/mine.tar.gz", { body });
-  const dropped = await untilFinished(errand, 6);
+  const dropped = await untilFinished(errand, 3, before);
 
   expect(runs.map(({ workflows }) => workflows)).toEqual([
     ["prepare"],
@@ -153,21 +165,14 @@ it("what is asked for is run: a dependency alone, several at once, those that ru
   expect(named(["test"])?.state).toBe("succeeded");
   expect(named(["prepare", "lint"])?.state).toBe("succeeded");
   expect(named(["tests"])?.state).toBe("failed");
-  expect((await errand.show(named(["tests"])?.id)).problems).toEqual([
+  expect(named(["tests"])?.problems).toEqual([
     'request: workflows: there is no workflow "tests"; did you mean "test"?',
   ]);
 });
 
 it("a tag is resolved when its run is submitted, brings artifacts without running their workflow, and a missing one names those there are", async () => {
-  let isOpen = false;
-  const gate = createServer((_, response) => response.writeHead(isOpen ? 200 : 503).end());
-  onTestFinished(() => void gate.close());
-  gate.listen(0, "127.0.0.1");
-  await once(gate, "listening");
-  const { port } = gate.address() as AddressInfo;
-  letIn(port);
-  const url = `http://127.0.0.1:${port}/`;
-  const errand = await startErrand();
+  const url = gate();
+  const errand = shared();
   const directory = await project(
     {
       prepare: { script: "job.py data/x=${{ text }}", rest: "artifacts: [data]" },
@@ -187,17 +192,17 @@ it("a tag is resolved when its run is submitted, brings artifacts without runnin
   const view = await errand.until("the run's end", isFinished, id);
 
   expect(statesOf(view)).toEqual({ slow: "succeeded", train: "succeeded" });
-  expect(await seenBy(errand, "train", id)).toEqual({ "data/x": "first" });
+  expect((await seenIn(errand, id)).train).toEqual({ "data/x": "first" });
   const later = await errand.run("submit", directory, "train");
   expect(later.code).toBe(0);
-  expect(await seenBy(errand, "train")).toEqual({ "data/x": "second" });
+  expect((await seenIn(errand)).train).toEqual({ "data/x": "second" });
   const wrong = await errand.run("submit", directory, "wrong");
   expect(wrong.code).toBe(2);
   expect(wrong.stderr).toContain('no run of prepare carries the tag "v2"; tags of prepare: v1');
 });
 
 it("circles, unknown names, oneself and artifacts of one name are refused before anything is sent", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const directory = await project(
     spread({
       a: { rest: "depends-on: [b, a]" },
@@ -206,6 +211,7 @@ it("circles, unknown names, oneself and artifacts of one name are refused before
       d: { rest: "depends-on: [b, c]" },
     }),
   );
+  const before = await listSent(errand);
   const { code, stderr } = await errand.run("submit", directory);
 
   expect(code).toBe(2);
@@ -213,5 +219,5 @@ it("circles, unknown names, oneself and artifacts of one name are refused before
   expect(stderr).toContain("workflows depend on each other in a circle: a -> b -> a");
   expect(stderr).toContain('unknown workflow "nobody"');
   expect(stderr).toContain('b and c both bring "data"');
-  expect(JSON.parse((await errand.run("runs", "--json")).stdout)).toEqual([]);
+  expect(await listSent(errand)).toEqual(before);
 });

@@ -1,7 +1,23 @@
+import type { ServerResponse } from "node:http";
 import { describe, expect, it } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { listMachineProcesses, startErrand } from "../support/errand.ts";
+import { type Errand, listMachineProcesses, shareErrand } from "../support/errand.ts";
+import { shareServer } from "../support/serve.ts";
+
+/** Answers nobody before there are so many. */
+let companyMin = 1;
+const waiting = new Set<ServerResponse>();
+const gate = shareServer((_, response) => {
+  waiting.add(response);
+  letThrough();
+});
+function letThrough(): void {
+  if (waiting.size < companyMin) return;
+  for (const response of waiting) response.end();
+  waiting.clear();
+}
+const shared = shareErrand();
 
 const project = (python: Readonly<Record<string, string>>, extra = "") =>
   makeDirectory({
@@ -14,33 +30,40 @@ const project = (python: Readonly<Record<string, string>>, extra = "") =>
     ...Object.fromEntries(Object.entries(python).map(([name, text]) => [`${name}.py`, text])),
   });
 
-const slow = (seconds: number) => `
-import os, time
+const script = (wait: string) => `
+import os, time, urllib.request
 os.makedirs("out")
 open("out/begun.txt", "w").write("begun")
 print("begun", flush=True)
-time.sleep(${seconds})
+${wait}
 open("out/done.txt", "w").write("done")
 print("done", flush=True)
 `;
+const slow = script("time.sleep(120)");
+/** Until the gate lets it through. */
+const patient = () => script(`urllib.request.urlopen("${gate()}")`);
 
 const isRunning = (view: RunView): boolean => view.jobs.every((job) => job.state === "running");
 const isFinished = (view: RunView): boolean => view.finishedAt !== null;
+const isAtTheGate = async () => expect.poll(() => waiting.size, { timeout: 20_000 }).toBe(1);
 const attemptsOf = (view: RunView) => view.jobs.flatMap((job) => job.attempts);
+
+async function submit(errand: Errand, python: Readonly<Record<string, string>>): Promise<string> {
+  const { stdout } = await errand.run("submit", await project(python), "--detach", "--json");
+  return (JSON.parse(stdout) as RunView).id;
+}
 
 describe("a daemon that dies", () => {
   it("in the middle of a job leaves the job to go on, and the next one ends the run", async () => {
-    const errand = await startErrand();
-    const { stdout } = await errand.run(
-      "submit",
-      await project({ slow: slow(4) }),
-      "--detach",
-      "--json",
-    );
-    const { id } = JSON.parse(stdout) as RunView;
+    const errand = shared();
+    companyMin = 2;
+    const id = await submit(errand, { slow: patient() });
     const before = await errand.until("a running job", isRunning, id);
+    await isAtTheGate();
     await errand.kill();
     await errand.restart();
+    companyMin = 1;
+    letThrough();
     const view = await errand.until("the run's end", isFinished, id);
 
     expect(view.state).toBe("succeeded");
@@ -61,8 +84,8 @@ describe("a daemon that dies", () => {
 
 describe("a run that is cancelled", () => {
   it("ends its job gently and keeps what it made so far", async () => {
-    const errand = await startErrand();
-    const followed = errand.start("submit", await project({ slow: slow(120) }));
+    const errand = shared();
+    const followed = errand.start("submit", await project({ slow }));
     const [, id = ""] = await followed.said(/\((\S+)\) submitted.*slow \| begun/s);
     const cancelled = await errand.run("cancel", id);
 
@@ -77,11 +100,11 @@ describe("a run that is cancelled", () => {
   });
 
   it("at once has no machine left soon after", async () => {
-    const errand = await startErrand();
-    await errand.run("submit", await project({ slow: slow(120) }), "--detach");
-    await errand.until("a running job", isRunning);
-    await errand.run("cancel", "latest", "--now");
-    const view = await errand.until("the run's end", isFinished);
+    const errand = shared();
+    const id = await submit(errand, { slow });
+    await errand.until("a running job", isRunning, id);
+    await errand.run("cancel", id, "--now");
+    const view = await errand.until("the run's end", isFinished, id);
 
     expect(view.state).toBe("cancelled");
     expect(await listMachineProcesses(errand.data)).toEqual([]);
@@ -90,40 +113,45 @@ describe("a run that is cancelled", () => {
 
 describe("independent jobs", () => {
   it("run at the same time", async () => {
-    const errand = await startErrand();
-    const { code } = await errand.run("submit", await project({ one: slow(2), two: slow(2) }));
-    const view = await errand.show();
+    const errand = shared();
+    companyMin = 2;
+    const id = await submit(errand, { one: patient(), two: patient() });
+    const view = await errand.until("the run's end", isFinished, id);
     const [one, two] = attemptsOf(view);
 
-    expect(code).toBe(0);
+    expect(view.state).toBe("succeeded");
     expect(Date.parse(one?.startedAt ?? "")).toBeLessThan(Date.parse(two?.endedAt ?? ""));
     expect(Date.parse(two?.startedAt ?? "")).toBeLessThan(Date.parse(one?.endedAt ?? ""));
   });
 });
 
-describe("SIGTERM", () => {
-  it("stops daemon and local cloud and leaves no process, even in the middle of a job", async () => {
-    const errand = await startErrand();
-    await errand.run("submit", await project({ slow: slow(120) }), "--detach");
-    await errand.until("a running job", isRunning);
-    expect((await listMachineProcesses(errand.data)).length).toBeGreaterThan(0);
-
-    expect(await errand.stop()).toBe(0);
-    expect(await listMachineProcesses(errand.data)).toEqual([]);
-  });
-});
-
 describe("Ctrl-C while a run is followed", () => {
   it("lets the run go on and says so", async () => {
-    const errand = await startErrand();
-    const followed = errand.start("submit", await project({ slow: slow(3) }));
+    const errand = shared();
+    companyMin = 2;
+    const followed = errand.start("submit", await project({ slow: patient() }));
     const [, id = ""] = await followed.said(/\((\S+)\) submitted.*slow \| begun/s);
+    await isAtTheGate();
     followed.child.kill("SIGINT");
     const { code, stderr } = await followed.finished;
 
     expect(code).toBe(130);
     expect(stderr).toContain("goes on without you");
     expect(stderr).toContain(`errand cancel ${id}`);
+    companyMin = 1;
+    letThrough();
     expect((await errand.until("the run's end", isFinished, id)).state).toBe("succeeded");
+  });
+});
+
+describe("SIGTERM", () => {
+  it("stops daemon and local cloud and leaves no process, even in the middle of a job", async () => {
+    const errand = shared();
+    const id = await submit(errand, { slow });
+    await errand.until("a running job", isRunning, id);
+    expect((await listMachineProcesses(errand.data)).length).toBeGreaterThan(0);
+
+    expect(await errand.stop()).toBe(0);
+    expect(await listMachineProcesses(errand.data)).toEqual([]);
   });
 });

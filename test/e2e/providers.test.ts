@@ -1,15 +1,52 @@
 import { execFile } from "node:child_process";
-import { cp, readFile, symlink } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import type { RunView } from "../../src/core/view.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { type Errand, examplePath, startErrand } from "../support/errand.ts";
+import { type Errand, examplePath, runErrand, shareErrand } from "../support/errand.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
+
+const HOSTILE = `
+const parameters = { type: "object", properties: {} };
+export const provider = {
+  name: "hostile",
+  parameters,
+  compile: () => {
+    if (process.argv.includes("daemon")) throw new Error("not in this process");
+    return [{ task: { type: "commands", script: "true" } }];
+  },
+};
+`;
+
+/** What the operator does, as the example's README says, in a directory of his own; and a module that is no good. */
+async function writeOperatorsModules(directory: string): Promise<string> {
+  await cp(examplePath("sweep"), directory, {
+    recursive: true,
+    filter: (source) => !/^(\.errand|sweep\.mjs|node_modules)$/.test(path.basename(source)),
+  });
+  await mkdir(path.join(directory, "node_modules"));
+  await symlink(root, path.join(directory, "node_modules/errand"));
+  await run(path.join(root, "node_modules/.bin/tsc"), ["-p", "."], { cwd: directory });
+  await writeFile(path.join(directory, "hostile.mjs"), HOSTILE);
+  const config = path.join(directory, "errand.yaml");
+  const text = await readFile(config, "utf8");
+  expect(text).toContain("[./sweep.mjs]");
+  await writeFile(config, text.replace("[./sweep.mjs]", "[./sweep.mjs, ./hostile.mjs]"));
+  return config;
+}
+
+let sweep = "";
+const shared = shareErrand(async () => {
+  const data = await mkdtemp(path.join(tmpdir(), "errand-e2e-"));
+  sweep = path.join(data, "sweep");
+  return { data, config: await writeOperatorsModules(sweep) };
+});
 
 async function submit(errand: Errand, ...words: string[]): Promise<RunView> {
   const { stdout, stderr } = await errand.run("submit", ...words, "--json");
@@ -18,7 +55,7 @@ async function submit(errand: Errand, ...words: string[]): Promise<RunView> {
 }
 
 it("the example bash runs a script of the bundle's own provider", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const view = await submit(errand, examplePath("bash"), "total");
   expect(view.jobs.map(({ name, state }) => [name, state])).toEqual([
     ["count", "succeeded"],
@@ -30,7 +67,7 @@ it("the example bash runs a script of the bundle's own provider", async () => {
 });
 
 it("the example grid makes a job for each value, all at once, and their artifacts lie side by side", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const view = await submit(errand, examplePath("grid"), "best", "--tag", "latest");
   expect(view.jobs.map(({ name, state, dependsOn }) => [name, state, dependsOn.length])).toEqual([
     ["fit.v0.1", "succeeded", 0],
@@ -57,28 +94,9 @@ it("the example grid makes a job for each value, all at once, and their artifact
   expect(await readFile(path.join(into, "best/best.txt"), "utf8")).toBe("0.1\n");
 });
 
-/** What the operator does, as the example's README says, in a directory of his own. */
-async function compileSweep(): Promise<string> {
-  const directory = await makeDirectory();
-  await cp(examplePath("sweep"), directory, {
-    recursive: true,
-    filter: (source) => !/^(\.errand|sweep\.mjs|node_modules)$/.test(path.basename(source)),
-  });
-  await makeModules(directory);
-  await run(path.join(root, "node_modules/.bin/tsc"), ["-p", "."], { cwd: directory });
-  return directory;
-}
-
-async function makeModules(directory: string): Promise<void> {
-  const modules = await makeDirectory();
-  await symlink(root, path.join(modules, "errand"));
-  await symlink(modules, path.join(directory, "node_modules"));
-}
-
 it("the example sweep, compiled from TypeScript, is an operator's provider for check, plan, submit and the daemon", async () => {
-  const directory = await compileSweep();
-  const errand = await startErrand({ config: path.join(directory, "errand.yaml") });
-  const checked = await errand.run("check", directory, "--json");
+  const errand = shared();
+  const checked = await errand.run("check", sweep, "--json");
   expect((JSON.parse(checked.stdout) as { jobs: string[] }).jobs).toEqual([
     "try.1",
     "try.2",
@@ -88,8 +106,8 @@ it("the example sweep, compiled from TypeScript, is an operator's provider for c
     "try.6",
     "list",
   ]);
-  expect((await errand.run("plan", directory)).stdout).toMatch(/^try\.6 /m);
-  const view = await submit(errand, directory, "list");
+  expect((await errand.run("plan", sweep)).stdout).toMatch(/^try\.6 /m);
+  const view = await submit(errand, sweep, "list");
   expect(view.state).toBe("succeeded");
   const listed = await errand.run("logs", "latest", "list");
   expect(listed.stdout.match(/^rate .*$/gm)).toEqual([
@@ -102,24 +120,8 @@ it("the example sweep, compiled from TypeScript, is an operator's provider for c
   ]);
 });
 
-const HOSTILE = `
-const parameters = { type: "object", properties: {} };
-export const provider = {
-  name: "hostile",
-  parameters,
-  compile: () => {
-    if (process.argv.includes("daemon")) throw new Error("not in this process");
-    return [{ task: { type: "commands", script: "true" } }];
-  },
-};
-`;
-
 it("a provider that throws in the daemon fails its run, and the daemon goes on", async () => {
-  const directory = await makeDirectory({
-    "errand.yaml": "providers: [./hostile.mjs]\n",
-    "hostile.mjs": HOSTILE,
-  });
-  const errand = await startErrand({ config: path.join(directory, "errand.yaml") });
+  const errand = shared();
   const bundle = await makeDirectory({
     ".dstack/workflows.yaml": "workflows:\n  - {name: go, provider: hostile}\n",
   });
@@ -137,11 +139,10 @@ it("a module that is not there stops the daemon and the commands with its name, 
     ".dstack/workflows.yaml": "workflows:\n  - {name: go, provider: gone}\n",
   });
   const config = path.join(directory, "errand.yaml");
-  const errand = await startErrand();
-  const checked = await errand.run("check", directory, "--config", config);
+  const checked = await runErrand("check", directory, "--config", config);
   expect(checked.code).toBe(2);
   expect(checked.stderr).toContain(`the provider module ./gone.mjs is not there`);
-  const daemon = await errand.run("daemon", "--config", config);
+  const daemon = await runErrand("daemon", "--local", "--data", directory, "--config", config);
   expect(daemon.code).toBe(2);
   expect(daemon.stderr).toContain(`the provider module ./gone.mjs is not there`);
 });

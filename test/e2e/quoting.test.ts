@@ -3,15 +3,13 @@
  * Whatever text stands in a workflow file reaches the process byte for byte: through YAML, the compiler, records and orders, the
  * real bash and the real runner. Each run carries many texts at once. QUOTING_RUNS asks for more runs, FC_SEED for others.
  */
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import fc from "fast-check";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import type { JobArtifacts } from "../../src/cli/manifests.ts";
 import { makeDirectory } from "../support/directory.ts";
-import { type Errand, letIn, startErrand } from "../support/errand.ts";
+import { type Errand, startErrand } from "../support/errand.ts";
+import { serve } from "../support/serve.ts";
 
 const RUNS = Number(process.env.QUOTING_RUNS ?? 1);
 
@@ -190,19 +188,11 @@ async function artifactsOf(errand: Errand, job: string): Promise<JobArtifacts["e
 /** Serves anything, and remembers what it was asked for. */
 async function serveAll(): Promise<{ readonly base: string; readonly asked: string[] }> {
   const asked: string[] = [];
-  const server = createServer((request, response) => {
+  const base = await serve((request, response) => {
     asked.push(request.url ?? "");
     response.end("body");
   });
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  letIn(port);
-  return { base: `http://127.0.0.1:${port}`, asked };
+  return { base, asked };
 }
 
 /** Percent-encoded or not, the same bytes are asked for. */

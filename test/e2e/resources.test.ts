@@ -4,7 +4,9 @@ import type { JobArtifacts } from "../../src/cli/manifests.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { makeDirectory } from "../support/directory.ts";
 import { getText, listKeys, putObject } from "../support/drop.ts";
-import { runErrand, startErrand, waitFor } from "../support/errand.ts";
+import { runErrand, shareErrand, waitFor } from "../support/errand.ts";
+
+const shared = shareErrand();
 
 const workflow = (name: string, resources: string, rest = ""): string =>
   `  - name: ${name}\n    provider: python\n    python_script: main.py\n    resources: {${resources}}\n${rest}`;
@@ -114,7 +116,7 @@ time.sleep(300)
 `;
 
 it("a job that runs longer than max_duration gets SIGTERM, then SIGKILL, is timed-out, and keeps its artifacts, synced meanwhile", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const timed = (name: string, script: string) =>
     `  - name: ${name}\n    provider: python\n    python_script: ${script}\n    artifacts: [out]\n    resources: {max_duration: 2s, retry: {failed: 2}}\n`;
   const directory = await makeDirectory({
@@ -162,7 +164,7 @@ it("a job that runs longer than max_duration gets SIGTERM, then SIGKILL, is time
 });
 
 it("a job gets the machine that was planned for it, within what the installation allows", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const directory = await project([
     workflow("a", "cpu: 4, memory: 30GB, max_duration: 30m, disk: 77GB"),
   ]);
@@ -172,8 +174,11 @@ it("a job gets the machine that was planned for it, within what the installation
   expect(view.jobs[0]?.attempts[0]?.instanceType).toBe(planned.jobs[0].instanceType);
 
   const keys = await listKeys(errand, "launches/");
-  const launch = keys.find((key) => key.endsWith("/launch.json")) ?? "";
-  expect(JSON.parse(await getText(errand, launch))).toMatchObject({ input: { diskGib: 72 } });
+  const launches = await Promise.all(
+    keys.filter((key) => key.endsWith("/launch.json")).map((key) => getText(errand, key)),
+  );
+  const launch = launches.find((text) => text.includes(view.id)) ?? "null";
+  expect(JSON.parse(launch)).toMatchObject({ input: { diskGib: 72 } });
 
   const limits = JSON.parse(await getText(errand, "limits.json"));
   expect(limits).toEqual({ format: 1, ...DEFAULT_LIMITS });

@@ -5,10 +5,14 @@ import path from "node:path";
 import { expect, it } from "vitest";
 import { makeDirectory } from "../support/directory.ts";
 import { getText, listKeys } from "../support/drop.ts";
-import { type Errand, serveText, startErrand } from "../support/errand.ts";
+import { type Errand, shareErrand } from "../support/errand.ts";
+import { shareServer, textAt } from "../support/serve.ts";
+
+const server = shareServer(textAt("in%20put.txt", "text"));
+const shared = shareErrand();
 
 it("the page's example runs prepare without a GPU, then train with one and with prepare's data", async () => {
-  const errand = await startErrand();
+  const errand = shared();
   const directory = await makeDirectory({
     ".dstack/workflows.yaml": `workflows:
   # This workflow loads and prepares data 
@@ -55,7 +59,7 @@ it("the page's example runs prepare without a GPU, then train with one and with 
     Date.parse(prepare?.endedAt ?? ""),
   );
 
-  expect(await pythonsOf(errand)).toEqual(["3.10", "3.10"]);
+  expect(await pythonsOf(errand, view.id)).toEqual(["3.10", "3.10"]);
 
   const into = await makeDirectory();
   await errand.run("artifacts", "latest", "train", "--download", into);
@@ -63,16 +67,22 @@ it("the page's example runs prepare without a GPU, then train with one and with 
 });
 
 /** The versions that the machines were told to run, default or not. */
-async function pythonsOf(errand: Errand): Promise<readonly string[]> {
+async function pythonsOf(errand: Errand, run: string): Promise<readonly string[]> {
   const keys = await listKeys(errand, "launches/");
   const orders = await Promise.all(
     keys.filter((key) => /\/\d+\.json$/.test(key)).map((key) => getText(errand, key)),
   );
-  const tasks = orders.map(
-    (text) => JSON.parse(text).job.task as { type: string; version: string },
-  );
+  const tasks = orders
+    .map((text) => JSON.parse(text) as Order)
+    .filter((order) => order.run === run)
+    .map(({ job }) => job.task);
   return tasks.filter(({ type }) => type === "python").map(({ version }) => version);
 }
+
+type Order = {
+  readonly run: string;
+  readonly job: { readonly task: { readonly type: string; readonly version: string } };
+};
 
 const ODD = ["with blank", "-dash", "ünïcode", "new\nline", "$(x) 'q' \"d\"", "100%"];
 
@@ -93,8 +103,8 @@ print("begun", flush=True)
 `;
 
 it("script words, environment, working_dir and artifacts of every sort reach the job and come back as they are", async () => {
-  const url = await serveText("in%20put.txt", "text");
-  const errand = await startErrand();
+  const url = server();
+  const errand = shared();
   const text = "$HOME `x` \"d\" 'q' ü\n\ttwo";
   const workflow = (name: string, environment: string) =>
     `  - name: ${name}\n    provider: python\n    python: 3.10\n    working_dir: code\n    python_script: make.py 'two words' "a $b" c\\ d ''\n    environment: ${environment}\n    artifacts: [out, "*.log"]\n`;
@@ -117,7 +127,7 @@ it("script words, environment, working_dir and artifacts of every sort reach the
     ["fetch", "succeeded", ""],
   ]);
   // Written without quotes, as a YAML float, 3.10 is not 3.1.
-  expect(await pythonsOf(errand)).toEqual(["3.10", "3.10", "3.10"]);
+  expect(await pythonsOf(errand, view.id)).toEqual(["3.10", "3.10", "3.10"]);
   for (const job of ["as-map", "as-list"]) {
     const { stdout } = await errand.run("logs", "latest", job);
     expect(JSON.parse(/^given (.*)$/m.exec(stdout)?.[1] ?? "null")).toEqual([

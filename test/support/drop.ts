@@ -1,4 +1,4 @@
-/** Dropping bundles as any S3 client would, with what `errand local env` tells it. */
+/** Dropping bundles as any S3 client would, with what `errand local env` tells of. */
 import {
   GetObjectCommand,
   ListObjectsV2Command,
@@ -6,8 +6,9 @@ import {
   S3Client,
 } from "@aws-sdk/client-s3";
 import { listBundleFiles } from "../../src/cli/bundle-files.ts";
+import { needLocalCloud } from "../../src/cli/local-note.ts";
 import { packBundle } from "../../src/cli/pack.ts";
-import type { RunSummary } from "../../src/core/view.ts";
+import type { RunView } from "../../src/core/view.ts";
 import { type Errand, waitFor } from "./errand.ts";
 
 export async function putObject(
@@ -38,26 +39,29 @@ export async function listKeys(errand: Errand, prefix: string): Promise<readonly
 }
 
 async function openBucket(errand: Errand): Promise<{ s3: S3Client; bucket: string }> {
-  const { stdout } = await errand.run("local", "env", "--json");
-  const variables = JSON.parse(stdout) as Record<string, string>;
-  const s3 = new S3Client({
-    endpoint: variables.AWS_ENDPOINT_URL ?? "",
-    region: variables.AWS_REGION ?? "",
-    credentials: {
-      accessKeyId: variables.AWS_ACCESS_KEY_ID ?? "",
-      secretAccessKey: variables.AWS_SECRET_ACCESS_KEY ?? "",
-    },
-    forcePathStyle: true,
-  });
-  return { s3, bucket: variables.ERRAND_BUCKET ?? "" };
+  const { bucket, endpoint, region, ...credentials } = await needLocalCloud(errand.data);
+  return { s3: new S3Client({ endpoint, region, credentials, forcePathStyle: true }), bucket };
 }
 
 export const packDirectory = async (directory: string): Promise<Uint8Array> =>
   packBundle(directory, (await listBundleFiles(directory)).entries);
 
-export const untilFinished = (errand: Errand, count: number): Promise<RunSummary[]> =>
+/** Ids of all runs and of the drops on their way: equal before and after what must send nothing. */
+export const listSent = async (errand: Errand): Promise<readonly string[]> =>
+  (await Promise.all(["drops/", "status/"].map((prefix) => listKeys(errand, prefix)))).flat();
+
+/** Waits for the end of so many runs, of those that were not there `before`; newest first. */
+export const untilFinished = (
+  errand: Errand,
+  count: number,
+  before: readonly string[] = [],
+): Promise<readonly RunView[]> =>
   waitFor(
     `${count} finished runs`,
-    async () => JSON.parse((await errand.run("runs", "--json")).stdout) as RunSummary[],
+    async () => {
+      const keys = (await listKeys(errand, "status/")).filter((key) => !before.includes(key));
+      const texts = await Promise.all(keys.map((key) => getText(errand, key)));
+      return texts.map((text) => JSON.parse(text) as RunView).reverse();
+    },
     (runs) => runs.filter((run) => run.finishedAt !== null).length === count,
   );

@@ -5,15 +5,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chown, mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { onTestFinished } from "vitest";
+import { afterAll, beforeAll, onTestFinished } from "vitest";
+import { createS3Client } from "../../src/aws/s3-client.ts";
+import { createStore } from "../../src/aws/store.ts";
+import { needLocalCloud } from "../../src/cli/local-note.ts";
+import { findRun } from "../../src/cli/select-run.ts";
 import type { RunView } from "../../src/core/view.ts";
 import { listSurvivors } from "../../src/local/survivors.ts";
+import { servedPorts } from "./serve.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const errandPath = path.join(root, "dist/src/cli/main.js");
@@ -72,11 +75,32 @@ export type ErrandOptions = {
 };
 
 export async function startErrand(options: ErrandOptions = {}): Promise<Errand> {
+  const { errand, end } = await startDaemon(options);
+  onTestFinished(end);
+  return errand;
+}
+
+/** One for all tests of a file: to start it takes longer than most jobs. Each test looks at its own runs. */
+export function shareErrand(
+  makeOptions: () => Promise<ErrandOptions> = async () => ({}),
+): () => Errand {
+  let started: Awaited<ReturnType<typeof startDaemon>> | undefined;
+  beforeAll(async () => {
+    started = await startDaemon(await makeOptions());
+  });
+  afterAll(() => started?.end());
+  return () => {
+    if (!started) throw new Error("the daemon is started before the first test");
+    return started.errand;
+  };
+}
+
+async function startDaemon(options: ErrandOptions) {
   const { words = [], user } = options;
   const data = options.data ?? (await mkdtemp(path.join(tmpdir(), "errand-e2e-")));
   const configured = options.config === undefined ? [] : ["--config", options.config];
   if (user !== undefined) await chown(data, user, user);
-  const ports = [...served].join(",");
+  const ports = servedPorts().join(",");
   let daemon: ChildProcess | undefined;
   let ready: Ready | undefined;
 
@@ -112,12 +136,15 @@ export async function startErrand(options: ErrandOptions = {}): Promise<Errand> 
     return JSON.parse(stdout) as RunView;
   }
 
-  onTestFinished(async () => {
+  const endAll = async () => {
     await stop();
     await rm(data, { recursive: true, force: true });
+  };
+  await boot().catch(async (error: unknown) => {
+    await endAll();
+    throw error;
   });
-  await boot();
-  return {
+  const errand: Errand = {
     data,
     ready: () => {
       if (!ready) throw new Error("the daemon is not ready");
@@ -126,7 +153,9 @@ export async function startErrand(options: ErrandOptions = {}): Promise<Errand> 
     run,
     start,
     show,
-    until: (what, isSo, reference) => waitFor(what, () => show(reference), isSo),
+    // As `show` does, without a process for each look.
+    until: (what, isSo, reference = "latest") =>
+      waitFor(what, () => readView(data, reference), isSo),
     stop,
     kill: async () => {
       const child = daemon;
@@ -138,6 +167,17 @@ export async function startErrand(options: ErrandOptions = {}): Promise<Errand> 
     },
     restart: boot,
   };
+  return { errand, end: endAll };
+}
+
+async function readView(data: string, reference: string): Promise<RunView> {
+  const { bucket, region, endpoint, ...credentials } = await needLocalCloud(data);
+  const s3 = createS3Client({ region, endpoint, credentials });
+  try {
+    return await findRun(createStore(s3, bucket), reference);
+  } finally {
+    s3.destroy();
+  }
 }
 
 /** Runs a command that needs no local cloud. */
@@ -230,27 +270,5 @@ export async function waitFor<Value>(
 /** Ids of processes that belong to machines of a data directory. */
 export const listMachineProcesses = (data: string): Promise<readonly number[]> =>
   listSurvivors(data);
-
-const served = new Set<number>();
-
-/** Jobs of an errand that is started later may reach that port of loopback. */
-export const letIn = (port: number): void => void served.add(port);
-
-/** Serves one text on loopback, for jobs of what is started later; any other path is a 404. Returns its base URL. */
-export async function serveText(name: string, body: string): Promise<string> {
-  const server = createServer((request, response) => {
-    response.writeHead(request.url === `/${name}` ? 200 : 404);
-    response.end(request.url === `/${name}` ? body : "not here");
-  });
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  letIn(port);
-  return `http://127.0.0.1:${port}`;
-}
 
 export const examplePath = (name: string): string => path.join(root, "examples", name);

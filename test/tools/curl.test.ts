@@ -2,11 +2,11 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { expect, it, onTestFinished } from "vitest";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { expect, it } from "vitest";
 import { makeDirectory } from "../support/directory.ts";
-import { letIn, listMachineProcesses, startErrand } from "../support/errand.ts";
+import { listMachineProcesses, startErrand } from "../support/errand.ts";
+import { serve } from "../support/serve.ts";
 
 const MIB = 1 << 20;
 const SIZE_MIB = 1024;
@@ -39,18 +39,10 @@ async function send(response: ServerResponse, start: number, end: number): Promi
 
 it("a file of 1 GiB whose transfer breaks off is resumed, verified, and never held in memory", async () => {
   const ranges: (string | undefined)[] = [];
-  const server = createServer((request, response) => {
+  const base = await serve((request, response) => {
     ranges.push(request.headers.range);
     serveHalf(request, response, ranges.length === 1);
   });
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  letIn(port);
   const sum = createHash("sha256");
   for (let at = 0; at < SIZE_MIB; at++) sum.update(blockOf(at));
   const project = await makeDirectory({
@@ -59,7 +51,7 @@ it("a file of 1 GiB whose transfer breaks off is resumed, verified, and never he
         {
           name: "large",
           provider: "curl",
-          url: `http://127.0.0.1:${port}/large.bin`,
+          url: `${base}/large.bin`,
           output: "raw/large.bin",
           sha256: sum.digest("hex"),
         },

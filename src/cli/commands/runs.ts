@@ -5,7 +5,7 @@ import { UserError } from "../../errors.ts";
 import { type ConnectOptions, connect } from "../connect.ts";
 import { isDaemonAlive, startHint } from "../daemon-alive.ts";
 import type { Output } from "../output.ts";
-import { listDrops, listRunIds, readViews, summaryOf, viewDrop } from "../read-runs.ts";
+import { listRuns, readViews, summaryOf } from "../read-runs.ts";
 import { renderRun } from "../render-run.ts";
 import { renderRuns } from "../render-runs.ts";
 import { findRun } from "../select-run.ts";
@@ -19,15 +19,12 @@ export async function runs(
   options: CommonOptions & { readonly limit: number },
 ): Promise<number> {
   const { store, isLocal } = await connect(options);
-  const drops = await listDrops(store);
-  const ids = await listRunIds(store);
-  const known = new Set(ids);
-  const waiting = drops.filter((drop) => !known.has(drop.id)).map(viewDrop);
-  const newest = [...ids, ...waiting.map((view) => view.id)].sort().reverse();
+  const { told, waiting } = await listRuns(store);
+  const newest = [...told, ...waiting.map((view) => view.id)].sort().reverse();
   const shown = new Set(newest.slice(0, options.limit));
   const views = await readViews(
     store,
-    ids.filter((id) => shown.has(id)),
+    told.filter((id) => shown.has(id)),
     ({ message }) => output.note(output.notePalette.warn(`warning: ${message}`)),
   );
   const summaries = [...views, ...waiting.filter((view) => shown.has(view.id))]

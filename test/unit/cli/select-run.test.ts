@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { readViews } from "../../../src/cli/read-runs.ts";
+import { listRuns, readViews } from "../../../src/cli/read-runs.ts";
 import { findRun, selectRun } from "../../../src/cli/select-run.ts";
 import { runName } from "../../../src/daemon/names.ts";
+import { makeRun } from "../../support/make.ts";
 import { makeStore } from "../../support/memory-store.ts";
 import { makeRunView } from "../../support/views.ts";
 
@@ -64,6 +65,21 @@ describe("a run in the bucket", () => {
       [`drops/${first}.tar.gz`]: "bundle",
     });
     expect(await findRun(store, runName(first))).toMatchObject({ state: "running" });
+  });
+
+  it("is known from its record, where it is taken in and the daemon has told nothing of it yet", async () => {
+    const record = makeRun([], { id: last, workflows: ["train"] });
+    const store = makeStore({
+      [`status/${first}.json`]: stored(first),
+      [`open/${second}`]: { format: 1 },
+      [`open/${last}`]: { format: 1 },
+      [`records/${last}.json`]: record,
+    });
+    expect(await findRun(store, "latest")).toMatchObject({
+      ...{ id: last, state: "queued", workflows: ["train"] },
+      jobs: record.jobs.map(({ name }) => ({ name, state: "waiting" })),
+    });
+    expect((await listRuns(store)).waiting.map(({ id }) => id)).toEqual([last]);
   });
 
   it("has the id that intake will derive, where its drop brings none", async () => {

@@ -52,7 +52,7 @@ async function* inChunks(bytes: Uint8Array, size = 1_000) {
     yield bytes.subarray(start, start + size);
 }
 
-const signal = AbortSignal.timeout(30_000);
+const { signal } = new AbortController();
 
 const readTar = (bytes: Uint8Array, limits: Partial<ArchiveLimits> = {}) =>
   readTarDotDstack(inChunks(bytes), { signal, limits });

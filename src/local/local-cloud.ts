@@ -38,6 +38,7 @@ import { openS3, type S3 } from "./s3.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
 import { openSessions, type Sessions } from "./sessions.ts";
 import { pickSettings, readSettings, type Settings } from "./settings.ts";
+import { resolveShims } from "./shims.ts";
 import { openSqs, type Sqs } from "./sqs.ts";
 import { createSsm } from "./ssm.ts";
 import { createSsmThrottle } from "./ssm-throttle.ts";
@@ -181,7 +182,7 @@ async function makeEnvironment(
   const cache = join(directory.path, "cache");
   // The directory around it is the owner's alone; a machine sees this one, and its job may be another user.
   await mkdir(cache, { recursive: true, mode: 0o755 });
-  return { ...environment, ERRAND_CACHE: cache };
+  return { ...environment, PATH: await resolveShims(environment), ERRAND_CACHE: cache };
 }
 
 async function listen(

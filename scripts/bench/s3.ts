@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
@@ -26,7 +26,9 @@ type Server = {
 };
 
 export async function benchS3(): Promise<void> {
-  console.log(`\nPUTs of ${BODY.length} B, ${AT_ONCE} at once, ${PUTS} of them:`);
+  console.log(
+    `\nPUTs of ${BODY.length} B, ${AT_ONCE} at once, ${PUTS} of them, load ${loadavg()[0]?.toFixed(1)}:`,
+  );
   const local = await startLocal();
   const ours = await measure("local cloud", local);
   const moto = await startMoto();

@@ -41,6 +41,14 @@ export function createBoots(options: BootsOptions): Boots {
     await troubles.happened(id, failure);
   }
 
+  /** While it is pending, as hardware is made ready on EC2: what is in store for it may be that it never boots. */
+  async function prepare(id: string): Promise<void> {
+    const placed = store.find(id);
+    if (placed?.instance.state !== "pending") return;
+    if (troubles.find(placed, "launch-fails") || troubles.find(placed, "silent-boot")) return;
+    await machines.prepare(machineOf(placed.instance), bootOptions(placed));
+  }
+
   async function boot(id: string): Promise<void> {
     const pending = store.find(id);
     if (pending?.instance.state === "pending") await run(pending);
@@ -82,6 +90,7 @@ export function createBoots(options: BootsOptions): Boots {
 
   return {
     schedule: ({ reservation, instance }) => {
+      if (instance.state === "pending") begin(instance.id, prepare);
       const waitMs = Math.max(0, reservation.launchedAt + options.bootMs - options.now());
       timers.set(instance.id, setTimeout(begin, waitMs, instance.id));
     },

@@ -7,7 +7,6 @@
  * next one finds it again by its cookie.
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { once } from "node:events";
 import {
   chmod,
   mkdir,
@@ -20,7 +19,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
-import { addAbortSignal, Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   COOKIE_VARIABLE,
@@ -35,6 +34,7 @@ import {
   POWER_NAMES,
   renderPowerScript,
 } from "./machines-scripts.ts";
+import { type Command, makeReady, type Ready } from "./machines-start.ts";
 import { type Sandbox, sandboxWords } from "./sandbox.ts";
 import { INSIDE, layOutSandbox } from "./sandbox-layout.ts";
 
@@ -62,6 +62,8 @@ export type MachinesOptions = {
 export type HostEnvironment = { readonly PATH: string; readonly [name: string]: string };
 
 export type Machines = {
+  /** Makes ready what `boot` would make first, which is then done at once. Nothing of the machine runs yet. */
+  prepare(machine: Machine, options: BootOptions): Promise<void>;
   /** Runs the user-data, unless it has run before. Throws when the host cannot start a process. */
   boot(machine: Machine, options: BootOptions): Promise<void>;
   /**
@@ -98,9 +100,6 @@ const POLL_MS = 25;
 const CONSOLE_BYTES = 64 * 1024;
 const CONSOLE_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Said by a machine that stands; one that cannot be made says why on its console. */
-const UP_MS = 30_000;
-
 export function createMachines({ folder, environment, sandbox }: MachinesOptions): Machines {
   const folderOf = (instanceId: string): string => join(folder, instanceId);
   const scan = shareCalls(listProcesses);
@@ -111,20 +110,34 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
     return pickTree(await scan(), tree);
   }
 
-  return {
-    boot: async (machine, options) => {
-      const at = folderOf(machine.instanceId);
+  /** By instance: those that wait for their boot. */
+  const ready = new Map<string, Ready>();
+
+  async function prepare(machine: Machine, options: BootOptions): Promise<Ready> {
+    const at = folderOf(machine.instanceId);
+    if (sandbox.mode !== "none") {
+      // What a cloud that ended before the boot has laid out.
+      await discard(join(at, "disk"));
       await prepareFolder(at, machine, options, sandbox);
-      if (sandbox.mode !== "none") {
-        const { instanceId, cookie } = machine;
-        const { metadataEndpoint } = options;
-        const own = { [COOKIE_VARIABLE]: cookie, [PER_BOOT_VARIABLE]: INSIDE.perBoot };
-        const place = { instanceId, at, metadataEndpoint, host: environment, own };
-        // Once: what the machine has had its hands on is not written to from outside.
-        await layOutSandbox(sandbox, place);
-      }
-      const command = machineCommand(at, machine, options, { environment, sandbox });
-      await start(command, join(at, "console.log"));
+      const { instanceId, cookie } = machine;
+      const { metadataEndpoint } = options;
+      const own = { [COOKIE_VARIABLE]: cookie, [PER_BOOT_VARIABLE]: INSIDE.perBoot };
+      const place = { instanceId, at, metadataEndpoint, host: environment, own };
+      // Once: what the machine has had its hands on is not written to from outside.
+      await layOutSandbox(sandbox, place);
+    } else await prepareFolder(at, machine, options, sandbox);
+    const command = machineCommand(at, machine, options, { environment, sandbox });
+    return makeReady(command, join(at, "console.log"));
+  }
+
+  return {
+    prepare: async (machine, options) => {
+      ready.set(machine.instanceId, await prepare(machine, options));
+    },
+    boot: async (machine, options) => {
+      const prepared = ready.get(machine.instanceId);
+      ready.delete(machine.instanceId);
+      await (prepared ?? (await prepare(machine, options))).go();
     },
     reboot: async (machine, options, isWanted) => {
       const at = folderOf(machine.instanceId);
@@ -134,7 +147,8 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
       await rm(join(at, "flags/reboot"), { force: true });
       if (!isWanted()) return;
       const command = machineCommand(at, machine, options, { environment, sandbox });
-      await start({ ...command, words: [...command.words, "again"] }, join(at, "console.log"));
+      const again = { ...command, words: [...command.words, "again"] };
+      await (await makeReady(again, join(at, "console.log"))).go();
     },
     wantsReboot: (instanceId) => exists(join(folderOf(instanceId), "flags/reboot")),
     freeze: (machine) => freezeTree(() => listTree(machine)),
@@ -155,7 +169,10 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
       (await exists(join(folderOf(instanceId), "flags/started"))) ||
       (await exists(join(folderOf(instanceId), "booted"))),
     hasPoweredOff: (instanceId) => exists(join(folderOf(instanceId), "flags/power-off")),
-    end: (machine) => endTree(() => listTree(machine)),
+    end: (machine) => {
+      ready.delete(machine.instanceId);
+      return endTree(() => listTree(machine));
+    },
     readConsole: (instanceId) => readTail(join(folderOf(instanceId), "console.log")),
     trimConsole: (instanceId) => trimConsole(join(folderOf(instanceId), "console.log")),
     discardDisk: (instanceId) => discard(join(folderOf(instanceId), "disk")),
@@ -190,15 +207,6 @@ async function prepareFolder(
   }
 }
 
-type Command = {
-  readonly program: string;
-  readonly words: readonly string[];
-  readonly environment: Readonly<Record<string, string>>;
-  readonly workingDir: string;
-  /** It writes `up` to descriptor 3 when the machine stands. */
-  readonly saysUp: boolean;
-};
-
 /** The one place that says how a machine's first process is started; at a later boot it gets the word `again`. */
 function machineCommand(
   at: string,
@@ -213,7 +221,7 @@ function machineCommand(
       words: sandboxWords(join(at, "sandbox.json")),
       environment: { PATH: host.PATH, ...cookie },
       workingDir: at,
-      saysUp: true,
+      isHeld: true,
     };
   }
   const environment = {
@@ -232,35 +240,8 @@ function machineCommand(
     words: ["boot", "flags", "user-data", "disk"].map((name) => join(at, name)),
     environment,
     workingDir: join(at, "disk"),
-    saysUp: false,
+    isHeld: false,
   };
-}
-
-/** Detached: a session of its own, which neither a signal to the cloud's group nor the cloud's end reaches. */
-async function start(command: Command, consolePath: string): Promise<void> {
-  const console = await open(consolePath, "a", 0o600);
-  try {
-    const child = spawn(command.program, command.words, {
-      detached: true,
-      cwd: command.workingDir,
-      env: command.environment,
-      stdio: ["ignore", console.fd, console.fd, "pipe"],
-    });
-    await once(child, "spawn");
-    child.unref();
-    const [, , , said] = child.stdio;
-    if (!(said instanceof Readable)) throw new Error("the machine has no descriptor 3");
-    if (command.saysUp) await untilUp(said);
-    said.destroy();
-  } finally {
-    await console.close();
-  }
-}
-
-async function untilUp(said: Readable): Promise<void> {
-  const signal = AbortSignal.timeout(UP_MS);
-  for await (const _ of addAbortSignal(signal, said)) return;
-  throw new Error("the sandbox ended before the machine stood: see its console");
 }
 
 async function endTree(list: () => Promise<readonly HostProcess[]>): Promise<number> {

@@ -58,6 +58,7 @@ def run(path, *words):
     child = os.fork()
     if child == 0:
         ours.close()
+        os.closerange(3, 4)
         end_with(parent)
         if config["mode"] == "bwrap":
             os.set_inheritable(theirs.fileno(), True)
@@ -72,6 +73,8 @@ def run(path, *words):
         import relay
 
         relay.serve(services, config["relay"], tables)
+        if not is_told_to_go():
+            os._exit(1)
         # Before its first instruction, and where it cannot reach: nobody makes this machine a second time.
         open(os.path.join(os.path.dirname(path), "booted"), "w").close()
         ours.send(b"go")
@@ -91,7 +94,16 @@ def without_links(words, root):
     return kept
 
 
-# Whoever started us waits for this on descriptor 3, and takes anything else for a failure.
+# Whoever started us is told on descriptor 3 that all is ready, says when the machine may boot, and is told when it stands. If
+# that one ends before, so do we, and the namespaces with us.
+def is_told_to_go():
+    try:
+        os.write(3, b"ready\n")
+        return os.read(3, 16) != b""
+    except OSError:
+        return False
+
+
 def say_up():
     try:
         os.write(3, b"up\n")

@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -130,10 +131,16 @@ async function tryOut(sandbox: RealSandbox, host: HostEnvironment): Promise<stri
     };
     const config = await layOutSandbox(sandbox, place, probeCommand(sandbox));
     const child = spawn(sandbox.python, sandboxWords(config), {
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "ignore", "pipe", "pipe"],
     });
+    const wire = child.stdio[3];
+    if (wire instanceof Socket)
+      wire
+        .on("error", () => {})
+        .end("go\n")
+        .resume();
     let said = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       said = (said + text).slice(-4_000);
     });
     const timer = setTimeout(() => child.kill("SIGKILL"), PROBE_MS);
@@ -160,5 +167,5 @@ function probeCommand({ jobUser }: RealSandbox): readonly string[] {
   return ["/bin/sh", "-c", lines.join(" && "), "sh", spec];
 }
 
-/** What starts a machine. Its output is the machine's console; on descriptor 3 it says `up`. */
+/** What starts a machine. Its output is the machine's console; on descriptor 3 it speaks as `machines-start.ts` has it. */
 export const sandboxWords = (config: string): string[] => ["-I", "-S", SCRIPT, "run", config];

@@ -3,20 +3,27 @@
  *
  * A machine's processes carry its cookie in their environment. A process may start children with another
  * environment, so whatever descends from one of them, or shares a session that one of them leads, belongs to the machine too.
- * What clears its environment, calls setsid and loses its parent, all three, escapes: only a sandbox prevents that.
- * macOS shows no environments; there a machine is its process group.
+ * What clears its environment, calls setsid and loses its parent, all three, still descends from the machine's reaper
+ * (`sandbox.py reap`). Where there is none, or it was killed, such a process belongs to the machine whose files it has open.
+ * macOS shows none of that; there a machine is its process group.
  */
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** The variable in a machine's environment; the sweeper of its `poweroff` has the second, so that it does not find itself. */
+/**
+ * The variable in a machine's environment. The sweeper of its `poweroff` has the second, so that it does not find itself, and its
+ * reaper the third, for it ends last.
+ */
 export const COOKIE_VARIABLE = "ERRAND_LOCAL_INSTANCE";
 export const SWEEPER_VARIABLE = "ERRAND_LOCAL_SWEEPER";
+export const REAPER_VARIABLE = "ERRAND_LOCAL_REAPER";
 
-const COOKIE = new RegExp(`(?:^|\\0)(?:${COOKIE_VARIABLE}|${SWEEPER_VARIABLE})=([^\\0]*)`);
+const COOKIE = new RegExp(
+  `(?:^|\\0)(${COOKIE_VARIABLE}|${SWEEPER_VARIABLE}|${REAPER_VARIABLE})=([^\\0]*)`,
+);
 
 export type HostProcess = {
   readonly pid: number;
@@ -26,12 +33,18 @@ export type HostProcess = {
   readonly session: number;
   /** Empty when it has none, or when the host does not show it to us. */
   readonly cookie: string;
+  /** Its end lets the others go, so it is killed last. */
+  readonly isReaper?: boolean;
+  /** Where it works and what it has open; only of those that have lost their parent and have no cookie. */
+  readonly places?: readonly string[];
   /** Milliseconds since 1970; only where cookies cannot be read. */
   readonly startedAt?: number;
 };
 
 export type Tree = {
   readonly cookie: string;
+  /** The machine's own. */
+  readonly folder?: string;
   /** The first process; it leads a group and a session of its own. */
   readonly leader?: { readonly pid: number; readonly startedAt: number } | undefined;
 };
@@ -69,6 +82,8 @@ const START_TOLERANCE_MS = 5_000;
 
 function isSeed(each: HostProcess, tree: Tree, processes: readonly HostProcess[]): boolean {
   if (each.cookie !== "") return each.cookie === tree.cookie;
+  const { folder } = tree;
+  if (folder && each.places?.some((place) => place.startsWith(`${folder}/`))) return true;
   const { leader } = tree;
   // Without `startedAt` cookies can be read, and a number that may have been given away again is no proof.
   if (leader === undefined || each.startedAt === undefined || each.group !== leader.pid)
@@ -80,22 +95,48 @@ function isSeed(each: HostProcess, tree: Tree, processes: readonly HostProcess[]
 /** Read in one go and not by promises: some hundred small reads take a few milliseconds so, and far more otherwise. */
 function readProc(): readonly HostProcess[] {
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  return pids.flatMap((pid) => readProcess(pid) ?? []);
+  const found = pids.flatMap((pid) => readProcess(pid) ?? []);
+  const managers = new Set(found.filter(({ isManager }) => isManager).map(({ pid }) => pid));
+  return found.map(({ isManager: _, ...each }) => {
+    const isOrphan = each.cookie === "" && (each.parent === 1 || managers.has(each.parent));
+    return isOrphan ? { ...each, places: listPlaces(each.pid) } : each;
+  });
 }
 
-function readProcess(pid: string): HostProcess | undefined {
+/** `isManager`: a systemd, of the system or of a user, to which orphans go. */
+function readProcess(pid: string): (HostProcess & { readonly isManager: boolean }) | undefined {
   const stat = readIfThere(`/proc/${pid}/stat`);
   // The name in parentheses may hold anything, so fields are counted from its end: state, parent, group, session.
   const [state, parent, group, session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   if (stat === "" || state === "Z" || state === "X") return undefined;
-  const cookie = COOKIE.exec(readIfThere(`/proc/${pid}/environ`))?.[1] ?? "";
+  const [, variable, cookie = ""] = COOKIE.exec(readIfThere(`/proc/${pid}/environ`)) ?? [];
   return {
     pid: Number(pid),
     parent: Number(parent),
     group: Number(group),
     session: Number(session),
     cookie,
+    isReaper: variable === REAPER_VARIABLE,
+    isManager: stat.includes(" (systemd) "),
   };
+}
+
+/** Nothing of a process that has ended, or belongs to somebody else. */
+function listPlaces(pid: number): readonly string[] {
+  try {
+    const descriptors = readdirSync(`/proc/${pid}/fd`).map((name) => `fd/${name}`);
+    return ["cwd", ...descriptors].flatMap((name) => readLinkIfThere(`/proc/${pid}/${name}`) ?? []);
+  } catch {
+    return [];
+  }
+}
+
+function readLinkIfThere(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Empty when the process has ended, or belongs to somebody else. */

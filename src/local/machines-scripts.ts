@@ -1,5 +1,5 @@
 /** The two scripts that each local machine has: what boots it, and what stands in for `shutdown` and its like. */
-import { COOKIE_VARIABLE, SWEEPER_VARIABLE } from "./machines-processes.ts";
+import { COOKIE_VARIABLE, REAPER_VARIABLE, SWEEPER_VARIABLE } from "./machines-processes.ts";
 
 /** Names of the power script in a machine's `bin`. The last four would otherwise reach the host's own systemd. */
 export const POWER_NAMES = [
@@ -109,9 +109,17 @@ sweep() {
   done
 }
 
+# What keeps the processes together, where something does, finds those that this shell cannot.
+find_reaper() {
+  local pid
+  pid=$(cat "$folder/reaper" 2>/dev/null) || return
+  if grep -qaF -- "${REAPER_VARIABLE}=$cookie" "/proc/$pid/environ" 2>/dev/null; then init=$pid; fi
+}
+
 # In a process group of its own: whoever ends the caller's group does not end this.
 start_sweeper() {
   set -m
+  [ -n "$init" ] || find_reaper
   if [ -n "$init" ]; then
     { sleep "$1" && kill -USR1 "$init"; } </dev/null >/dev/null 2>&1 &
     return

@@ -26,6 +26,7 @@ import {
   type HostProcess,
   listProcesses,
   pickTree,
+  REAPER_VARIABLE,
   type Tree,
 } from "./machines-processes.ts";
 import {
@@ -35,7 +36,7 @@ import {
   renderPowerScript,
 } from "./machines-scripts.ts";
 import { type Command, makeReady, type Ready } from "./machines-start.ts";
-import { type Sandbox, sandboxWords } from "./sandbox.ts";
+import { reaperWords, type Sandbox, sandboxWords } from "./sandbox.ts";
 import { INSIDE, layOutSandbox } from "./sandbox-layout.ts";
 
 export type Machine = {
@@ -106,7 +107,8 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
 
   async function listTree(machine: Machine): Promise<readonly HostProcess[]> {
     const leader = await readLeader(folderOf(machine.instanceId));
-    const tree: Tree = { cookie: machine.cookie, leader };
+    const folder = folderOf(machine.instanceId);
+    const tree: Tree = { cookie: machine.cookie, leader, folder };
     return pickTree(await scan(), tree);
   }
 
@@ -235,12 +237,18 @@ function machineCommand(
     ERRAND_LOCAL_ROOT: join(at, "disk"),
     ...cookie,
   };
+  const words = ["boot", "flags", "user-data", "disk"].map((name) => join(at, name));
+  const workingDir = join(at, "disk");
+  if (sandbox.reaper === "") {
+    return { program: "/bin/sh", words, environment, workingDir, isHeld: false };
+  }
+  const { [COOKIE_VARIABLE]: called, ...rest } = environment;
   return {
-    program: "/bin/sh",
-    words: ["boot", "flags", "user-data", "disk"].map((name) => join(at, name)),
-    environment,
-    workingDir: join(at, "disk"),
-    isHeld: false,
+    program: sandbox.reaper,
+    words: [...reaperWords(join(at, "flags/reaper")), "/bin/sh", ...words],
+    environment: { ...rest, [REAPER_VARIABLE]: called },
+    workingDir,
+    isHeld: true,
   };
 }
 
@@ -262,7 +270,8 @@ async function killTree(list: () => Promise<readonly HostProcess[]>): Promise<nu
   let tree = await list();
   // A process may fork while it is being killed, so one round is not enough.
   for (let tries = 0; tree.length > 0 && tries < KILL_TRIES_MAX; tries++) {
-    signalAll(tree, "SIGKILL");
+    const others = tree.filter(({ isReaper }) => !isReaper);
+    signalAll(others.length > 0 ? others : tree, "SIGKILL");
     await sleep(POLL_MS);
     tree = await list();
   }

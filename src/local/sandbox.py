@@ -1,6 +1,7 @@
-# A machine of the local cloud in a sandbox, where Linux lets us make one. Three roles:
+# A machine of the local cloud in a sandbox, where Linux lets us make one, and under a reaper where not. Its roles:
 #   sandbox.py run CONFIG WORD…  from the host: makes the sandbox, stays outside of it and serves its network (relay.py)
 #   sandbox.py inside SOCKET     inside, where bubblewrap has made it: the machine's first process
+#   sandbox.py reap FILE CALLED NAME WORD…  without a sandbox: the command with all that descends from it, whatever that does to get away
 #   sandbox.py job PORTS BASE SPEC  inside, for the job of a machine that has one user alone: a second sandbox in the first
 # It is Python because Node can neither make namespaces nor receive sockets, and a machine needs Python anyway.
 # Python 3.9 and newer, the standard library alone.
@@ -29,6 +30,8 @@ METADATA = "169.254.169.254"
 # User and group of the job; between what systems give to people and what they give away dynamically.
 JOB_ID = 59999
 GRACE_S = 2
+# Whoever loses its parent becomes a child of the nearest process above that has asked for it.
+SET_CHILD_SUBREAPER = 36
 WAITED_FOR = {signal.SIGCHLD, signal.SIGUSR1}
 
 
@@ -37,6 +40,8 @@ def main(role, *words):
         run(*words)
     elif role == "inside":
         inside(socket.socket(fileno=int(words[0])))
+    elif role == "reap":
+        run_reaped(*words)
     else:
         run_job(*words)
 
@@ -179,7 +184,7 @@ def live(plan, connection):
     connection.send(b"up")
     connection.close()
     # Of a probe the exit code counts, of a machine nothing.
-    os._exit(reap(child))
+    os._exit(reap(child, lambda: kill_all(signal.SIGTERM)))
 
 
 def address_of(service, plan):
@@ -216,8 +221,9 @@ def start(plan):
     os._exit(127)
 
 
-# Until no child is left, whoever it descends from, or until the machine is powered off. Returns how the first child ended.
-def reap(child):
+# Until no child is left, whoever it descends from, or until the machine is powered off: `end` tells all to end. Returns how
+# the first child ended.
+def reap(child, end):
     code = 0
     while signal.sigwait(WAITED_FOR) == signal.SIGCHLD:
         try:
@@ -227,19 +233,20 @@ def reap(child):
                 found, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return code
-    power_off()
+    end()
+    wait_for_all(time.monotonic() + GRACE_S)
     return code
 
 
-def power_off():
-    kill_all(signal.SIGTERM)
-    until = time.monotonic() + GRACE_S
+# Whether no child is left.
+def wait_for_all(until):
     while time.monotonic() < until:
         try:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
                 time.sleep(0.02)
         except ChildProcessError:
-            return
+            return True
+    return False
 
 
 # All but this process itself, which is the first.
@@ -248,6 +255,58 @@ def kill_all(name):
         os.kill(-1, name)
     except OSError:
         pass
+
+
+# ---- without a sandbox --------------------------------------------------------------------------------------
+
+
+# The command's processes cannot leave this one: those that lose their parent become its children. Its process id stands in the
+# file, and it is told apart by the variable CALLED, which the command has as NAME. SIGUSR1 ends all of them.
+def run_reaped(file, called, name, *words):
+    call("prctl", SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # As in `run`.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+    if not is_told_to_go():
+        os._exit(1)
+    with open(file, "w") as output:
+        output.write(str(os.getpid()))
+    child = os.fork()
+    if child == 0:
+        os.closerange(3, 4)
+        environment = dict(os.environ)
+        environment[name] = environment.pop(called)
+        start({"folder": os.getcwd(), "command": words, "environment": environment})
+    say_up()
+    reap(child, lambda: tell_descendants(signal.SIGTERM))
+    while not wait_for_all(time.monotonic() + 0.05):
+        tell_descendants(signal.SIGKILL)
+    os._exit(0)
+
+
+def tell_descendants(name):
+    for each in list_descendants(os.getpid()):
+        try:
+            os.kill(each, name)
+        except OSError:
+            pass
+
+
+def list_descendants(root):
+    children = {}
+    for each in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{each}/stat") as file:
+                # The name in parentheses may hold anything.
+                parent = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(each))
+    found = [root]
+    for each in found:
+        found += children.get(each, ())
+    return found[1:]
 
 
 # ---- the job of a machine that has one user ---------------------------------------------------------------

@@ -2,14 +2,16 @@
  * Sandboxes for machines: which kind the host lets us have. That is found out by making one, with a job in it. How one is laid out
  * is in `sandbox-layout.ts`, what makes it in `sandbox.py`.
  */
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { HostEnvironment } from "./machines.ts";
+import { COOKIE_VARIABLE, REAPER_VARIABLE } from "./machines-processes.ts";
 import { INSIDE, layOutSandbox } from "./sandbox-layout.ts";
 import { findProgram } from "./sandbox-mounts.ts";
 
@@ -44,7 +46,15 @@ export type RealSandbox = Omit<SandboxOptions, "choice"> & {
   readonly isRoot: boolean;
   readonly jobUser: JobUser;
 };
-export type Sandbox = RealSandbox | { readonly mode: "none"; readonly notice: string };
+export type NoSandbox = {
+  readonly mode: "none";
+  readonly notice: string;
+  /** The Python that keeps a machine's processes together; empty where nothing does but a cookie. */
+  readonly reaper: string;
+};
+export type Sandbox = RealSandbox | NoSandbox;
+
+const run = promisify(execFile);
 
 const PROBE_MS = 15_000;
 const SCRIPT = fileURLToPath(new URL("sandbox.py", import.meta.url));
@@ -55,14 +65,14 @@ export async function chooseSandbox(
   host: HostEnvironment,
 ): Promise<Sandbox> {
   const { choice } = options;
-  if (choice === "none") return withoutIsolation("as was asked for");
+  if (choice === "none") return withoutIsolation("as was asked for", host);
   const reasons: string[] = [];
   for (const mode of choice === "auto" ? (["bwrap", "unshare"] as const) : [choice]) {
     const found = await probe(mode, options, host);
     if (typeof found !== "string") return found;
     reasons.push(`${mode}: ${found}`);
   }
-  if (choice === "auto") return withoutIsolation(reasons.join("; "));
+  if (choice === "auto") return withoutIsolation(reasons.join("; "), host);
   throw new Error(
     `there is no sandbox of the kind ${reasons.join("; ")}. ${CURES[choice]}, or choose another kind: auto, or none`,
   );
@@ -75,10 +85,27 @@ const CURES = {
   unshare: `Install Python 3.9 or newer with ctypes, ${ALLOW}`,
 };
 
-const withoutIsolation = (why: string): Sandbox => ({
-  mode: "none",
-  notice: `machines run without isolation, as the user of the local cloud, on its files and its network (${why})`,
-});
+async function withoutIsolation(why: string, host: HostEnvironment): Promise<NoSandbox> {
+  const reaper = await findReaper(host.PATH);
+  const loss =
+    reaper === "" ? "; a process that detaches and clears its environment may be left behind" : "";
+  return {
+    mode: "none",
+    reaper,
+    notice: `machines run without isolation, as the user of the local cloud, on its files and its network${loss} (${why})`,
+  };
+}
+
+/** Of Linux alone is what a reaper needs. */
+async function findReaper(path: string): Promise<string> {
+  const python = process.platform === "linux" ? await findPython(path) : undefined;
+  if (python === undefined) return "";
+  const words = ["-I", "-S", "-c", "import ctypes; ctypes.CDLL(None).prctl"];
+  return run(python, words, { timeout: PROBE_MS }).then(
+    () => python,
+    () => "",
+  );
+}
 
 /** A sandbox, or why it is not to be had. */
 async function probe(
@@ -166,6 +193,11 @@ function probeCommand({ jobUser }: RealSandbox): readonly string[] {
   const spec = JSON.stringify([["/bin/sh", "-c", "exit 0"], "/", {}]);
   return ["/bin/sh", "-c", lines.join(" && "), "sh", spec];
 }
+
+/** What starts a machine without a sandbox; the rest is the command. It speaks on descriptor 3 as the other does. */
+export const reaperWords = (file: string): string[] => [
+  ...["-I", "-S", SCRIPT, "reap", file, REAPER_VARIABLE, COOKIE_VARIABLE],
+];
 
 /** What starts a machine. Its output is the machine's console; on descriptor 3 it speaks as `machines-start.ts` has it. */
 export const sandboxWords = (config: string): string[] => ["-I", "-S", SCRIPT, "run", config];

@@ -4,7 +4,8 @@ import { listProcesses, pickTree } from "./machines-processes.ts";
 
 /**
  * Process ids of machines whose data directories lie in `folder`, or are it; none where the host does not show environments. What shows
- * where it belongs are the cookie, with an instance of such a directory, and paths in the command and the environment; descendants count, too.
+ * where it belongs are the cookie, with an instance of such a directory, and paths in the command and the environment; of what has
+ * neither cookie nor parent any more, the machine's files that it has open. Descendants count, too.
  */
 export async function listSurvivors(folder: string): Promise<readonly number[]> {
   if (process.platform !== "linux") return [];
@@ -18,8 +19,13 @@ export async function listSurvivors(folder: string): Promise<readonly number[]> 
       .map((each) => each.cookie),
   );
   const trees = [...cookies].map((cookie) => pickTree(processes, { cookie }));
-  return [...new Set(trees.flat().map(({ pid }) => pid))];
+  const orphans = processes.filter(({ places }) => places?.some(isMachines(folder)));
+  return [...new Set([...trees.flat(), ...orphans].map(({ pid }) => pid))];
 }
+
+/** Of a path, which may be gone by now. */
+const isMachines = (folder: string) => (path: string) =>
+  path.startsWith(`${folder}/`) && /\/instances\/i-[0-9a-f]+(\/|$)/.test(path);
 
 function listInstanceIds(folder: string): ReadonlySet<string> {
   const ids = new Set<string>();

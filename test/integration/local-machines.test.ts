@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GetConsoleOutputCommand, TerminateInstancesCommand } from "@aws-sdk/client-ec2";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { listSurvivors } from "../../src/local/survivors.ts";
 import { type LocalEc2, startLocalEc2 } from "../support/local-ec2.ts";
 import {
   describeInstance,
@@ -184,6 +185,9 @@ describe("powering off", () => {
   });
 });
 
+/** It has no cookie, no parent and no session of the machine's. */
+const ESCAPE = `(env -i setsid bash -c 'trap "" TERM; echo $$ >"'"$out"'/escaped"; while :; do sleep 1; done' &)`;
+
 describe("TerminateInstances", () => {
   it("leaves no process: not one that ignores SIGTERM, has a session of its own or no environment", async () => {
     const [id = ""] = await launch(
@@ -193,17 +197,33 @@ describe("TerminateInstances", () => {
         `setsid bash -c 'trap "" TERM; echo $$ >"'"$out"'/session"; while :; do sleep 1; done' &`,
         `(setsid bash -c 'sleep 300 & echo $! >"'"$out"'/orphan"')`,
         `env -i bash -c 'echo $$ >"'"$out"'/bare"; while :; do sleep 1; done' &`,
+        ESCAPE,
         'echo $$ >"$out/first"',
         "while :; do sleep 1; done",
       ),
     );
-    const names = ["session", "orphan", "bare", "first"];
+    const names = ["session", "orphan", "bare", "escaped", "first"];
     const pids = (await Promise.all(names.map((name) => waitForFile(out(name))))).map(Number);
-    expect(pids.map(isAlive)).toEqual([true, true, true, true]);
+    expect(pids.filter(isAlive)).toEqual(pids);
     await terminate(id);
     await waitForState(cloud.ec2, id, "terminated");
-    expect(pids.map(isAlive)).toEqual([false, false, false, false]);
+    expect(pids.filter(isAlive)).toEqual([]);
   });
+
+  it.runIf(process.platform === "linux")(
+    "leaves no process that got away, though what keeps a machine's processes together was killed",
+    async () => {
+      const reaper = '"$(dirname "$(command -v poweroff)")/../flags/reaper"';
+      const words = [`kill -9 "$(cat ${reaper})"`, ESCAPE, "sleep 300"];
+      const [id = ""] = await launch(cloud.ec2, script(...words));
+      const escaped = Number(await waitForFile(out("escaped")));
+      expect(await listSurvivors(folder)).toContain(escaped);
+      await terminate(id);
+      await waitForState(cloud.ec2, id, "terminated");
+      expect(isAlive(escaped)).toBe(false);
+      expect(await listSurvivors(folder)).toEqual([]);
+    },
+  );
 
   it("of an instance that is still pending never runs its user-data", async () => {
     await cloud.stop();

@@ -53,6 +53,16 @@ it("the terminal of somebody who borrowed the cookie does not belong to it", () 
   expect(pick([shell, borrowed, other])).toEqual([201]);
 });
 
+it("an orphan that has lost cookie and session belongs to it by its files, and to no other by theirs", () => {
+  const processes = [
+    makeProcess(100, { places: ["/", "/data/i-1/console.log"] }),
+    makeProcess(101, { places: ["/data/i-12/disk"] }),
+    makeProcess(102, { parent: 100 }),
+    makeProcess(103, { cookie: "i-2:b", places: ["/data/i-1/disk"] }),
+  ];
+  expect(pick(processes, { folder: "/data/i-1" })).toEqual([100, 102]);
+});
+
 it("never holds the process that asks", () => {
   expect(pick([makeProcess(process.pid, { cookie: "i-1:a" })])).toEqual([]);
 });

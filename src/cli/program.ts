@@ -264,7 +264,21 @@ function addDaemon(program: Command, output: Output, onExitCode: OnExitCode): vo
       // `local` has these options too, and takes those that stand before `env`.
       onExitCode(await localEnv(output, command.optsWithGlobals()));
     });
+  addSecret(local, output, onExitCode);
   addFaults(local, output, onExitCode);
+}
+
+function addSecret(local: Command, output: Output, onExitCode: OnExitCode): void {
+  local
+    .command("secret")
+    .description("what jobs may take into their environment (docs/workflows.md)")
+    .command("put <name>")
+    .description("keep what is on stdin: /errand/NAME as a parameter, errand/NAME as a secret")
+    .addOption(dataOption())
+    .action(async (name: string, _: object, command: Command) => {
+      const { putSecret } = await import("./commands/local-secret.ts");
+      onExitCode(await putSecret(output, name, command.optsWithGlobals()));
+    });
 }
 
 function addFaults(local: Command, output: Output, onExitCode: OnExitCode): void {

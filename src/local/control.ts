@@ -2,11 +2,16 @@
  * What can be asked of the local cloud itself, under `/_local/` and signed with the owner's keys as a call of any service, such as
  * `curl --aws-sigv4 aws:amz:us-east-1:ec2`:
  *
- * GET /_local/settings; GET, POST and DELETE /_local/faults; DELETE /_local/faults/<id>. All in JSON; an error is `{error, message}`.
+ * GET /_local/settings; GET, POST and DELETE /_local/faults; DELETE /_local/faults/<id>; POST /_local/secrets, which puts
+ * `{name, value}` into Parameter Store (names that begin with a slash) or Secrets Manager. All in JSON; an error is `{error, message}`.
  */
+import { z } from "zod";
 import { FaultRuleError, parseRules } from "./fault-rules.ts";
 import type { Faults } from "./faults.ts";
 import { ApiError, type LocalRequest, type LocalResponse, readBody, type Service } from "./http.ts";
+import { setParameter } from "./parameters.ts";
+import type { SecretStore } from "./secret-store.ts";
+import { setSecret } from "./secrets-manager.ts";
 import type { Settings } from "./settings.ts";
 
 const BODY_BYTES_MAX = 1 << 20;
@@ -15,6 +20,7 @@ const FAULTS = "/_local/faults";
 export type ControlOptions = {
   readonly settings: Settings;
   readonly faults: Faults;
+  readonly secrets: SecretStore;
   /** Told of rules that have just been added. */
   readonly onAdded: (ids: readonly string[]) => Promise<void>;
 };
@@ -47,6 +53,8 @@ async function run(request: LocalRequest, options: ControlOptions): Promise<unkn
       await options.onAdded(rules.map(({ id }) => id));
       return { rules };
     }
+    case "POST /_local/secrets":
+      return putSecret(options.secrets, parseJson(await readBody(request, BODY_BYTES_MAX)));
     case `DELETE ${FAULTS}`:
       return { removed: faults.clear() };
   }
@@ -57,6 +65,17 @@ async function run(request: LocalRequest, options: ControlOptions): Promise<unkn
   }
   throw new ApiError(404, "NotFound", `the local cloud has no ${method} ${rawPath}`);
 }
+
+/** Whatever was there under that name gives way. */
+function putSecret(secrets: SecretStore, body: unknown): unknown {
+  const { data } = newSecret.safeParse(body);
+  if (!data) throw new ApiError(400, "InvalidSecret", "a secret has a name and a value");
+  const put = data.name.startsWith("/") ? setParameter : setSecret;
+  put(secrets, data);
+  return { name: data.name };
+}
+
+const newSecret = z.strictObject({ name: z.string().min(1), value: z.string().min(1) });
 
 function parseJson(bytes: Buffer): unknown {
   try {

@@ -7,7 +7,7 @@ import type { Caller } from "./http.ts";
 
 export type KeyPair = { readonly accessKeyId: string; readonly secretAccessKey: string };
 
-export type InstanceCredentials = KeyPair & {
+export type RoleCredentials = KeyPair & {
   readonly sessionToken: string;
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
@@ -23,7 +23,9 @@ export type KnownKey = {
 export type Credentials = {
   readonly owner: KeyPair;
   /** The same answer within one hour, as the metadata service of EC2 gives; `now` in milliseconds since 1970. */
-  issueForInstance(instanceId: string, now: number): InstanceCredentials;
+  issueForInstance(instanceId: string, now: number): RoleCredentials;
+  /** Good until `expiresAt`, milliseconds since 1970. `arn` and `session` hold no blanks. */
+  issueForRole(role: { arn: string; session: string; expiresAt: number }): RoleCredentials;
   /** Undefined when the key is not ours, or the token does not belong to it. Expiry is the caller's to judge. */
   find(accessKeyId: string, sessionToken?: string): KnownKey | undefined;
 };
@@ -40,44 +42,48 @@ export function makeCredentials(secret: Uint8Array): Credentials {
     secretAccessKey: derive("owner secret").toString("base64url").slice(0, 40),
   };
 
-  const deriveForInstance = (claim: string): InstanceCredentials => {
-    const [instanceId, expiresAt] = readClaim(claim);
-    return {
-      accessKeyId: `ASIA${base32(derive(`instance id ${instanceId} ${expiresAt}`))}`,
-      secretAccessKey: derive(`instance secret ${claim}`).toString("base64url").slice(0, 40),
-      sessionToken: `${claim}.${derive(`instance token ${claim}`).toString("base64url")}`,
-      expiresAt,
-    };
-  };
+  /** A claim says whose the keys are and until when; only we can make the keys that go with it. */
+  const deriveFor = (claim: string): RoleCredentials => ({
+    accessKeyId: `ASIA${base32(derive(`session id ${claim}`))}`,
+    secretAccessKey: derive(`session secret ${claim}`).toString("base64url").slice(0, 40),
+    sessionToken: `${claim}.${derive(`session token ${claim}`).toString("base64url")}`,
+    expiresAt: readClaim(claim).expiresAt,
+  });
 
   return {
     owner,
     issueForInstance(instanceId, now) {
       const expiresAt = (Math.ceil(now / HOUR_MS) + LIFETIME_HOURS) * HOUR_MS;
-      return deriveForInstance(Buffer.from(`${instanceId} ${expiresAt}`).toString("base64url"));
+      return deriveFor(writeClaim(expiresAt, instanceId));
     },
+    issueForRole: ({ arn, session, expiresAt }) => deriveFor(writeClaim(expiresAt, arn, session)),
     find(accessKeyId, sessionToken) {
       if (sessionToken === undefined) {
         if (accessKeyId !== owner.accessKeyId) return undefined;
         return { secretAccessKey: owner.secretAccessKey, caller: { type: "owner" } };
       }
       const claim = sessionToken.split(".")[0] ?? "";
-      const issued = deriveForInstance(claim);
+      const issued = deriveFor(claim);
       if (!isSame(issued.sessionToken, sessionToken)) return undefined;
       if (issued.accessKeyId !== accessKeyId) return undefined;
-      const [instanceId] = readClaim(claim);
-      return {
-        secretAccessKey: issued.secretAccessKey,
-        caller: { type: "instance", instanceId },
-        expiresAt: issued.expiresAt,
-      };
+      const { secretAccessKey, expiresAt } = issued;
+      return { secretAccessKey, caller: readClaim(claim).caller, expiresAt };
     },
   };
 }
 
-function readClaim(claim: string): [instanceId: string, expiresAt: number] {
-  const [instanceId = "", expiresAt = "0"] = Buffer.from(claim, "base64url").toString().split(" ");
-  return [instanceId, Number(expiresAt)];
+const writeClaim = (expiresAt: number, ...whose: readonly string[]): string =>
+  Buffer.from([expiresAt, ...whose].join(" ")).toString("base64url");
+
+function readClaim(claim: string): { readonly expiresAt: number; readonly caller: Caller } {
+  const [expiresAt = "0", whose = "", session] = Buffer.from(claim, "base64url")
+    .toString()
+    .split(" ");
+  const caller: Caller =
+    session === undefined
+      ? { type: "instance", instanceId: whose }
+      : { type: "role", arn: whose, session };
+  return { expiresAt: Number(expiresAt), caller };
 }
 
 /** Compares in constant time, so that a signature cannot be guessed byte by byte. */

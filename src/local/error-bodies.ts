@@ -50,6 +50,7 @@ export function renderError(
         },
       });
     case "kms":
+    case "secretsmanager":
     case "ssm":
       return json(error, { __type: error.code, extra: {} });
   }

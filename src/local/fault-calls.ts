@@ -91,6 +91,7 @@ const THROTTLED: Readonly<
   ec2: { status: 503, code: "RequestLimitExceeded", message: "Request limit exceeded." },
   imds: { status: 429, code: "TooManyRequests", message: "Too Many Requests" },
   kms: rateExceeded,
+  secretsmanager: rateExceeded,
   s3: { status: 503, code: "SlowDown", message: "Please reduce your request rate." },
   sqs: { status: 403, code: "RequestThrottled", message: "Request was throttled." },
   ssm: rateExceeded,

@@ -19,6 +19,7 @@ export function describeCall(
       case "sts":
         return describeForm(body);
       case "kms":
+      case "secretsmanager":
       case "sqs":
       case "ssm":
         return describeJson(request, body);

@@ -21,10 +21,11 @@ export type UnsignedRequest = {
 /** A request whose signature has been verified. */
 export type LocalRequest = UnsignedRequest & { readonly caller: Caller };
 
-/** Who signed: the owner of the data directory, or an instance by its role. */
+/** Who signed: the owner of the data directory, an instance by its role, or whoever has taken another role. */
 export type Caller =
   | { readonly type: "owner" }
-  | { readonly type: "instance"; readonly instanceId: string };
+  | { readonly type: "instance"; readonly instanceId: string }
+  | { readonly type: "role"; readonly arn: string; readonly session: string };
 
 export type LocalResponse = {
   readonly status: number;

@@ -8,6 +8,7 @@ export type Kms = {
   readonly service: Service;
   /** Throws Error when the ciphertext was made with another context. */
   decrypt(ciphertext: Buffer, context: Readonly<Record<string, string>>): Buffer;
+  encrypt(plain: Buffer, context: Readonly<Record<string, string>>): Buffer;
 };
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -42,6 +43,7 @@ export function createKms(secret: Buffer): Kms {
   };
   return {
     decrypt,
+    encrypt,
     service: {
       handle: async (request) => {
         const target = String(request.headers["x-amz-target"] ?? "");

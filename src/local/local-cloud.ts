@@ -3,8 +3,8 @@
  * puts the services together; each tells in its own header what it does. What all users should know:
  *
  * Gaps. S3: versions, ACLs, tags, policies, encryption headers, GetObjectAttributes, reading by part number,
- * uploads by POST from a form. SQS: FIFO queues, message system attributes, tags, permissions, the query protocol. EC2, IMDS, SSM, STS: see
- * `ec2.ts`, `imds.ts`, `ssm.ts`, `sts.ts`. What is not there answers 501 NotImplemented with its name, and changes nothing.
+ * uploads by POST from a form. SQS: FIFO queues, message system attributes, tags, permissions, the query protocol. EC2, IMDS, SSM, Secrets Manager, STS:
+ * see `ec2.ts`, `imds.ts`, `parameters.ts`, `sessions.ts`, `secrets-manager.ts`, `sts.ts`. What is not there answers 501 NotImplemented with its name, and changes nothing.
  *
  * By design otherwise than on AWS:
  * - One account, one region. Keys belong to the owner of the directory, who may do everything, or to an instance, which may do
@@ -34,7 +34,10 @@ import { createEventFaults, type EventFaults } from "./fault-events.ts";
 import { type Faults, openFaults } from "./faults.ts";
 import { createKms } from "./kms.ts";
 import type { HostEnvironment } from "./machines.ts";
+import { createParameters } from "./parameters.ts";
 import { openS3, type S3 } from "./s3.ts";
+import { openSecretStore } from "./secret-store.ts";
+import { createSecretsManager } from "./secrets-manager.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
 import { openSessions, type Sessions } from "./sessions.ts";
 import { pickSettings, readSettings, type Settings } from "./settings.ts";
@@ -132,6 +135,8 @@ async function start(
   });
   undo.push(() => ec2.stop());
   const kms = createKms(directory.secret);
+  const secrets = openSecretStore(join(directory.path, "secrets"), { kms, now: Date.now });
+  undo.push(() => secrets.close());
   const sessions = await openSessions({
     folder: join(directory.path, "ssm"),
     endpoint,
@@ -143,36 +148,48 @@ async function start(
   const { bucket = BUCKET } = options;
   prepare({ sqs, s3, bucket });
   server.serve({
-    control: createControl({ settings, faults, onAdded: ec2.planTroubles }),
+    control: createControl({ settings, faults, secrets, onAdded: ec2.planTroubles }),
     faults: createCallFaults(faults, ec2.isCutOff),
     s3,
     sqs,
     ec2: ec2.service,
     imds: ec2.imds,
     kms: kms.service,
+    secretsmanager: createSecretsManager(secrets),
     ssm: createSsm(
+      createParameters(secrets),
       sessions.operations,
       settings.throttling ? createSsmThrottle(Date.now) : undefined,
     ),
     sessions,
-    sts: createSts(),
+    sts: createSts({ issue: credentials.issueForRole, now: Date.now }),
     health: { sandbox: ec2.sandbox.mode, isolation: ec2.sandbox.notice },
   });
   // A second time, so that requests have ended before the services do.
   undo.push(() => server.stop());
-  const note: LocalCloudNote = {
-    endpoint,
-    region: REGION,
-    ...credentials.owner,
-    bucket,
-    queueUrl: sqs.queueUrl(QUEUE),
-    subnets: SUBNETS.map(({ id, zone }) => ({ zone, subnetId: id })),
-    imageIds: IMAGES.map(({ id }) => id),
-    instanceProfile: INSTANCE_PROFILE.name,
-  };
+  const note = noteOf({ endpoint, owner: credentials.owner, bucket, sqs });
   await directory.announce({ ...note, pid: process.pid });
   return { note, port: server.port, sessions };
 }
+
+const noteOf = ({
+  endpoint,
+  owner,
+  bucket,
+  sqs,
+}: Pick<LocalCloudNote, "endpoint" | "bucket"> & {
+  readonly owner: KeyPair;
+  readonly sqs: Sqs;
+}): LocalCloudNote => ({
+  endpoint,
+  region: REGION,
+  ...owner,
+  bucket,
+  queueUrl: sqs.queueUrl(QUEUE),
+  subnets: SUBNETS.map(({ id, zone }) => ({ zone, subnetId: id })),
+  imageIds: IMAGES.map(({ id }) => id),
+  instanceProfile: INSTANCE_PROFILE.name,
+});
 
 /** What machines fetch once for all (uv, interpreters, packages) stays here: a machine's own disk ends with it. */
 async function makeEnvironment(

@@ -77,14 +77,31 @@ export const SSM_SESSION_OPERATIONS = [
   "TerminateSession",
 ] as const;
 
+export const SSM_PARAMETER_OPERATIONS = [
+  "DeleteParameter",
+  "GetParameter",
+  "GetParameters",
+  "PutParameter",
+] as const;
+
+export const SECRETS_MANAGER_OPERATIONS = [
+  "CreateSecret",
+  "DeleteSecret",
+  "GetSecretValue",
+  "PutSecretValue",
+] as const;
+
+export const STS_ACTIONS = ["AssumeRole", "GetCallerIdentity"] as const;
+
 const OPERATIONS: Readonly<Record<ServiceName | "imds", readonly string[]>> = {
   ec2: EC2_ACTIONS,
   imds: ["Get", "PutToken"],
   kms: ["GenerateDataKey"],
   s3: S3_OPERATIONS,
   sqs: [...SQS_MESSAGE_OPERATIONS, ...SQS_QUEUE_OPERATIONS],
-  ssm: ["GetParameter", "GetParameters", ...SSM_SESSION_OPERATIONS],
-  sts: ["GetCallerIdentity"],
+  secretsmanager: SECRETS_MANAGER_OPERATIONS,
+  ssm: [...SSM_PARAMETER_OPERATIONS, ...SSM_SESSION_OPERATIONS],
+  sts: STS_ACTIONS,
 };
 
 export const SERVICES: readonly string[] = Object.keys(OPERATIONS);

@@ -352,9 +352,9 @@ def run_job(ports, base, spec):
 
 
 def live_as_job(command, ports, base, connection):
-    words, folder, environment = command
+    words, folder, environment, *more = command
     raise_loopback(with_metadata=False)
-    listeners = [(port, listen("127.0.0.1", port)) for port in ports]
+    listeners = [(port, listen("127.0.0.1", port)) for port in ports + sum(more, [])]
     send_listeners(connection, listeners, ())
     for _, listener in listeners:
         listener.close()

@@ -14,7 +14,7 @@ export type SignedRequest = {
   readonly rawHeaders: readonly string[];
 };
 
-export type ServiceName = "ec2" | "kms" | "s3" | "sqs" | "ssm" | "sts";
+export type ServiceName = "ec2" | "kms" | "s3" | "secretsmanager" | "sqs" | "ssm" | "sts";
 
 /** What the chunks of a signed streaming body are verified with. */
 export type ChunkSigning = {
@@ -49,6 +49,7 @@ const SERVICES: readonly string[] = [
   "ec2",
   "kms",
   "s3",
+  "secretsmanager",
   "sqs",
   "ssm",
   "sts",

@@ -4,7 +4,9 @@ import { SSMClient } from "@aws-sdk/client-ssm";
 import { makeCredentials } from "../../src/local/credentials.ts";
 import { createEc2 } from "../../src/local/ec2.ts";
 import type { InstanceTypeData } from "../../src/local/ec2-instance-types.ts";
+import { createParameters } from "../../src/local/parameters.ts";
 import type { Sandbox, SandboxChoice } from "../../src/local/sandbox.ts";
+import type { SecretStore } from "../../src/local/secret-store.ts";
 import { startServer } from "../../src/local/server.ts";
 import { DEFAULT_SETTINGS } from "../../src/local/settings.ts";
 import { createSsm } from "../../src/local/ssm.ts";
@@ -17,6 +19,16 @@ const plainType = {
   isBareMetal: false,
   isBurstable: false,
 } as const;
+
+/** Nobody keeps a parameter of one's own here. */
+const NO_SECRETS: SecretStore = {
+  find: () => undefined,
+  put: () => {
+    throw new Error("there is no store of secrets here");
+  },
+  remove: () => false,
+  close: () => {},
+};
 
 export const TEST_TYPES: readonly InstanceTypeData[] = [
   { ...plainType, name: "m5.large", vcpus: 2, memoryMib: 8192 },
@@ -109,10 +121,16 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
     throw error;
   });
   const ssm = createSsm(
+    createParameters(NO_SECRETS),
     {},
     options.throttling ? createSsmThrottle(options.now ?? Date.now) : undefined,
   );
-  server.serve({ ec2: part.service, imds: part.imds, sts: createSts(), ssm });
+  server.serve({
+    ec2: part.service,
+    imds: part.imds,
+    sts: createSts({ issue: credentials.issueForRole, now: Date.now }),
+    ssm,
+  });
   const client = { region: "us-east-1", endpoint, credentials: credentials.owner, maxAttempts: 1 };
   const [ec2, ssmClient] = [new EC2Client(client), new SSMClient(client)];
   return {

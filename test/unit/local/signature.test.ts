@@ -10,6 +10,9 @@ const credentials: Credentials = {
   issueForInstance: () => {
     throw new Error("not asked for here");
   },
+  issueForRole: () => {
+    throw new Error("not asked for here");
+  },
   find: (accessKeyId) =>
     accessKeyId === "AKIAIOSFODNN7EXAMPLE"
       ? {

@@ -11,6 +11,7 @@ import { QUOTA_GROUPS } from "./core/quotas.ts";
 import { UserError } from "./errors.ts";
 import { LOG_LEVELS } from "./log.ts";
 import { parseDuration } from "./providers/quantity.ts";
+import { ROLE_PATTERN } from "./providers/role.ts";
 
 const count = z.number().int().nonnegative();
 const milliseconds = z.number().int().positive();
@@ -23,6 +24,19 @@ const tagKey = z
     "a tag's key has letters, digits and + - = . , _ : @ only",
   )
   .refine((key) => !/^(errand:|aws:|Name$)/.test(key), "Errand sets this tag itself");
+
+const roleName = z
+  .string()
+  .regex(
+    new RegExp(ROLE_PATTERN),
+    "a role's name has letters, digits, dots, dashes and underscores",
+  );
+const roleArn = z
+  .string()
+  .regex(
+    /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,500}$/,
+    "is no role's ARN; one looks like arn:aws:iam::123456789012:role/errand-training",
+  );
 
 const LENGTH_OF_TIME = 'is no length of time; one looks like "30d" or "12h"';
 
@@ -91,6 +105,8 @@ const configSchema = z.strictObject({
       offerBandPercent: z.number().min(0).max(100).default(DEFAULT_LIMITS.offerBandPercent),
     })
     .prefault({}),
+  /** Roles that jobs may ask for by these names. */
+  jobRoles: z.record(roleName, roleArn).default({}),
   /** Modules of providers besides the built-in ones: paths relative to the configuration, or packages. */
   providers: z.array(z.string().min(1)).default([]),
   /** Runs that ended longer ago than this are pruned; without it none is. */

@@ -207,7 +207,7 @@ function wire({
     log,
     clock: systemClock,
     events: config.queueUrl ? createEvents(clients.sqs, config.queueUrl) : noEvents(systemClock),
-    limits: config.limits,
+    limits: { ...config.limits, jobRoles: Object.keys(config.jobRoles) },
     retentionMs: config.retention,
     settings: {
       installation,
@@ -219,6 +219,7 @@ function wire({
       instanceTags: config.instanceTags,
       every: config.every,
       allowsHostPython: config.allowsHostPython,
+      jobRoles: config.jobRoles,
     },
     script: bootstrapScript(),
     holder,

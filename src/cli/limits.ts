@@ -9,11 +9,12 @@ import { findLocalCloud } from "./local-note.ts";
 
 /** As the daemon has published them; those of the configuration where it has not, or where we may not read them. */
 export async function readLimits({ store, config }: Connection): Promise<Limits> {
+  const own = withRoles(config.limits, config.jobRoles);
   try {
-    return (await readPublishedLimits(store)) ?? config.limits;
+    return (await readPublishedLimits(store)) ?? own;
   } catch (error) {
     if (!(error instanceof CloudError)) throw error;
-    return config.limits;
+    return own;
   }
 }
 
@@ -23,9 +24,15 @@ export async function readLimitsNearby(options: ConnectOptions): Promise<Limits>
     return readLimits(await connect(options));
   }
   // Limits alone are read of it: where the bucket is does not matter here.
-  const { limits } = await loadConfig(
+  const { limits, jobRoles } = await loadConfig(
     { region: REGION, bucket: "not-asked" },
     { path: options.config },
   );
-  return limits;
+  return withRoles(limits, jobRoles);
+}
+
+/** Where the configuration here lists none, the daemon's may. */
+function withRoles(limits: Limits, jobRoles: Readonly<Record<string, string>>): Limits {
+  const names = Object.keys(jobRoles);
+  return names.length === 0 ? limits : { ...limits, jobRoles: names };
 }

@@ -78,6 +78,8 @@ export const orderSchema = z.strictObject({
   }),
   /** On the local cloud alone, the host's Python may stand in for one that is not to be had. */
   allowsHostPython: z.boolean(),
+  /** ARN of the role that the job has on AWS. */
+  role: z.string().optional(),
   /** For tasks of type python: the uv to fetch where the machine has none. */
   uv: uvPinSchema.optional(),
 });
@@ -137,6 +139,8 @@ export type LaunchSettings = {
   readonly instanceTags: Readonly<Record<string, string>>;
   readonly every: Order["every"];
   readonly allowsHostPython: boolean;
+  /** ARNs of roles that jobs may have, by name. */
+  readonly jobRoles?: Readonly<Record<string, string>>;
 };
 
 /** An attempt, and the run it is of. */
@@ -230,8 +234,15 @@ export function makeOrder({ run, attempt }: Member, settings: LaunchSettings): O
     },
     every: settings.every,
     allowsHostPython: settings.allowsHostPython,
+    ...(job.role !== undefined && { role: roleOf(job.role, settings) }),
     ...(job.task.type === "python" && { uv: UV }),
   };
+}
+
+function roleOf(name: string, { jobRoles = {} }: LaunchSettings): string {
+  const arn = jobRoles[name];
+  if (arn === undefined) throw new Error(`the role "${name}" was planned and is in no jobRoles`);
+  return arn;
 }
 
 function resolveInput(run: Run, input: Job["inputs"][number]): Order["inputs"][number] {

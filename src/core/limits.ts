@@ -19,6 +19,8 @@ export type Limits = {
   readonly maxWaitMs: number;
   readonly jobsMax: number;
   readonly offerBandPercent: number;
+  /** Names of roles that jobs may have; undefined where nobody knows. */
+  readonly jobRoles?: readonly string[] | undefined;
 };
 
 export const DEFAULT_LIMITS: Limits = {

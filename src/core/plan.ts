@@ -168,6 +168,9 @@ function impossibility(
   { catalog, limits }: { catalog: Catalog; limits: Limits },
 ): string | undefined {
   const [best] = choice.offers;
+  if (job.role !== undefined && !limits.jobRoles?.includes(job.role)) {
+    return `the role "${job.role}" is not, or no more, one of the operator's jobRoles`;
+  }
   if (!best) return describeNearMisses(choice);
   if (!findImage(best, catalog)) {
     const kind = `${job.resources.arch}${best.gpus > 0 ? " with GPUs" : ""}`;

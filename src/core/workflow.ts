@@ -78,6 +78,15 @@ export const inputSchema = z.discriminatedUnion("type", [
 ]);
 export type Input = z.infer<typeof inputSchema>;
 
+/** A value that only the job's machine gets to see: it reads it by its role, from where the operator keeps it. */
+export const secretReferenceSchema = z.union([
+  /** A parameter of Systems Manager, under `/errand/`. */
+  z.strictObject({ ssm: z.string() }),
+  /** A secret of Secrets Manager, under `errand/`; with `key`, one text of its JSON. */
+  z.strictObject({ secret: z.string(), key: z.string().optional() }),
+]);
+export type SecretReference = z.infer<typeof secretReferenceSchema>;
+
 export const jobSchema = z.strictObject({
   /** Unique in the run. The workflow's name, or `<workflow>.<part>` where a provider makes several. */
   name: z.string(),
@@ -88,7 +97,9 @@ export const jobSchema = z.strictObject({
   /** In the order listed: the last one wins where two bring the same path. */
   inputs: z.array(inputSchema),
   task: taskSchema,
-  environment: z.record(z.string(), z.string()),
+  environment: z.record(z.string(), z.union([z.string(), secretReferenceSchema])),
+  /** One of the operator's `jobRoles`, by name. */
+  role: z.string().optional(),
   /** Relative to the bundle's root, "." for the root itself. */
   workingDir: z.string(),
   /** Files, folders or globs relative to the working directory, without a trailing slash. */

@@ -61,6 +61,7 @@ const limitsSchema = z.object({
   maxWaitMs: z.number(),
   jobsMax: z.number(),
   offerBandPercent: z.number(),
+  jobRoles: z.array(z.string()).optional(),
 });
 
 /** Tells those who send bundles what this installation allows, so that they hear it before they send. */

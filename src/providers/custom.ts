@@ -10,6 +10,7 @@ import { quote, type Report } from "./problem.ts";
 import type { Context, JobPart, Provider } from "./provider.ts";
 import {
   byShape,
+  defined,
   fields,
   list,
   mapped,
@@ -21,6 +22,7 @@ import {
   text,
 } from "./read.ts";
 import { readResources, resourcesSchema } from "./resources.ts";
+import { checkRole, role } from "./role.ts";
 import { findEntry, type MapValue, textScalar, type Value } from "./value.ts";
 
 const KEYS = ["parameters", "jobs"];
@@ -29,6 +31,7 @@ const JOB_KEYS = [
   "each",
   "commands",
   "environment",
+  "role",
   "working_dir",
   "artifacts",
   "resources",
@@ -189,6 +192,7 @@ const parts = fields(
       ),
     ),
     environment: optional(environment),
+    role: optional(role),
     working_dir: optional(innerPath({ root: "the bundle", allowsRoot: true })),
     artifacts: optional(artifacts),
     resources: optional(anything),
@@ -207,6 +211,7 @@ function compilePart(
   const read = parts.read(filled, context.report);
   const value = filled.type === "map" ? findEntry(filled, "resources")?.value : undefined;
   const resources = readResources(value, { burstable: false }, context);
+  checkRole(filled, context);
   if (!read || !resources) return undefined;
   const part = read.name ?? number;
   if (part !== "" && !PART.test(part)) {
@@ -224,5 +229,6 @@ function compilePart(
     workingDir: read.working_dir ?? ".",
     artifacts: [...(read.artifacts ?? [])],
     resources,
+    ...defined({ role: read.role }),
   };
 }

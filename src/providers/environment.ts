@@ -1,15 +1,20 @@
-/** The parameter `environment`: a map, or a list of `K=V`. Values are passed exactly as written. */
+/**
+ * The parameter `environment`: a map, or a list of `K=V`. Values are passed exactly as written; in a map, one may say instead
+ * where it is kept.
+ */
+import type { SecretReference } from "../core/workflow.ts";
 import { quote, type Report } from "./problem.ts";
 import { byShape, type Reader, reject } from "./read.ts";
+import { secretReference } from "./secret-reference.ts";
 import { isNull, type ListValue, type Scalar, type Value } from "./value.ts";
 
-export type Environment = Readonly<Record<string, string>>;
+export type Environment = Readonly<Record<string, string | SecretReference>>;
 
 /** What begins the names by which Errand tells each job what it is. */
 const OWN = "ERRAND_";
 export const isOwnName = (name: string): boolean => name.startsWith(OWN);
 
-type Variable = readonly [name: string, value: string];
+type Variable = readonly [name: string, value: string | SecretReference];
 
 const WANTED = {
   what: "a map of names to values, or a list of NAME=value",
@@ -17,7 +22,12 @@ const WANTED = {
 };
 
 const fromMap: Reader<Environment> = {
-  schema: { type: "object", additionalProperties: { type: ["string", "number", "boolean"] } },
+  schema: {
+    type: "object",
+    additionalProperties: {
+      anyOf: [{ type: ["string", "number", "boolean"] }, ...secretReference.schemas],
+    },
+  },
   read: (value, report) => {
     if (value.type !== "map") return reject(value, WANTED, report);
     return collect(value.entries.map((entry) => readEntry(entry.key, entry.value, report)));
@@ -43,6 +53,10 @@ function collect(variables: readonly (Variable | undefined)[]): Environment | un
 function readEntry(name: string, value: Value, report: Report): Variable | undefined {
   const fault = nameFault(name);
   if (fault) return report(value.place, `${quote(name)} ${fault}`, "choose another name");
+  if (value.type === "map") {
+    const reference = secretReference.read(value, report);
+    return reference && [name, reference];
+  }
   const hint = isNull(value) ? 'write "" for an empty text' : "";
   const wanted = { what: "a text, a number, true or false", hint };
   if (value.type !== "scalar" || value.value === null) return reject(value, wanted, report);

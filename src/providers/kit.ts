@@ -22,6 +22,7 @@ import {
   text,
 } from "./read.ts";
 import { readResources, resourcesSchema } from "./resources.ts";
+import { role } from "./role.ts";
 import { findEntry, type MapValue, type Value } from "./value.ts";
 
 export type { Report } from "./problem.ts";
@@ -46,6 +47,7 @@ export const kit = {
   reject,
   required,
   resourcesSchema,
+  role,
   scalar,
   text,
   toPlain,

@@ -12,6 +12,7 @@ import { quote, type Report } from "./problem.ts";
 import type { Context, JobPart, Provider } from "./provider.ts";
 import { formatDuration } from "./quantity.ts";
 import { readResources } from "./resources.ts";
+import { checkRole } from "./role.ts";
 import { type MapValue, textScalar } from "./value.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -68,6 +69,7 @@ const partSchema = z.strictObject({
   part: z.string().default(""),
   task: jobSchema.shape.task,
   environment: jobSchema.shape.environment.default({}),
+  role: jobSchema.shape.role,
   workingDir: z.string().default("."),
   artifacts: z.array(z.string()).default([]),
   resources: jobSchema.shape.resources.optional(),
@@ -137,8 +139,12 @@ function complete(
     const most = formatDuration(limits.maxDurationMs);
     return report(place, `asks for longer than the ${most} that are allowed`, "ask for less");
   }
+  if (part.role !== undefined) {
+    const entry = { key: "role", value: value(part.role), place };
+    checkRole({ type: "map", entries: [entry], place }, context);
+  }
   const variables = Object.entries(part.environment).flat();
-  if (variables.some((text) => text.includes("\0"))) {
+  if (variables.some((text) => typeof text === "string" && text.includes("\0"))) {
     return fail("put a NUL character into the environment");
   }
   const own = Object.keys(part.environment).find(isOwnName);

@@ -16,7 +16,7 @@ export type Provider = {
 /** What of a job its provider decides; the rest follows from the workflow and those it depends on. */
 export type JobPart = Pick<
   Job,
-  "task" | "environment" | "workingDir" | "artifacts" | "resources"
+  "task" | "environment" | "role" | "workingDir" | "artifacts" | "resources"
 > & {
   /** Makes the job's name `<workflow>.<part>`; empty where there is one job alone. */
   readonly part: string;
@@ -32,6 +32,14 @@ export type WantedFile = {
   readonly place: Place;
 };
 
+/** What the installation allows, as far as a bundle can be held to it. */
+export type CompileLimits = {
+  readonly maxDurationMs: number;
+  readonly jobsMax: number;
+  /** Names of roles that jobs may have; undefined where nobody knows. */
+  readonly jobRoles?: readonly string[] | undefined;
+};
+
 export type Context = {
   /** Of the workflow, for what has no place of its own. */
   readonly place: Place;
@@ -41,5 +49,5 @@ export type Context = {
   /** Values known by name, such as `run.id`, for providers that fill in texts of their own. */
   readonly builtins: Readonly<Record<string, string>>;
   readonly budget: Scope["budget"];
-  readonly limits: { readonly maxDurationMs: number; readonly jobsMax: number };
+  readonly limits: CompileLimits;
 };

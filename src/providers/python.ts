@@ -17,6 +17,7 @@ import {
   scalar,
 } from "./read.ts";
 import { readResources, resourcesSchema } from "./resources.ts";
+import { checkRole, role } from "./role.ts";
 import type { MapValue, Value } from "./value.ts";
 import { splitWords } from "./words.ts";
 
@@ -122,6 +123,7 @@ const parameters = fields(
     requirements: optional(requirements),
     python: optional(version),
     environment: optional(environment),
+    role: optional(role),
     working_dir: optional(innerPath({ root: "the bundle", allowsRoot: true })),
     artifacts: optional(artifacts),
     resources: optional(anything),
@@ -138,6 +140,7 @@ function compile(map: MapValue, context: Context): readonly JobPart[] | undefine
     { burstable: false },
     context,
   );
+  checkRole(map, context);
   if (!read || !resources) return undefined;
   warnOfShell(read.python_script, map, context);
   const task: PythonTask = {
@@ -153,6 +156,7 @@ function compile(map: MapValue, context: Context): readonly JobPart[] | undefine
     workingDir: read.working_dir ?? ".",
     artifacts: [...(read.artifacts ?? [])],
     resources,
+    ...defined({ role: read.role }),
     wants: wantedFiles(read.working_dir ?? ".", task, map),
   };
   return [part];

@@ -77,10 +77,10 @@ def sha256_hex(data):
 
 
 # Signature Version 4. `path` is already encoded; header names are in lower case; all of them are signed.
-def sign(credentials, region, method, path, query, headers, at):
+def sign(credentials, region, method, path, query, headers, at, service="s3"):
     identity, secret = credentials
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
-    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     headers = {**headers, "x-amz-date": stamp}
     names = ";".join(sorted(headers))
     lines = [method, path, query_string(query)]
@@ -112,12 +112,14 @@ def query_string(query):
 
 
 class S3:
+    service = "s3"
+
     # One bucket. Each thread keeps a connection of its own. Everything is repeated until `until` (time.monotonic),
     # but refusals are not believed before GIVE_UP_S and not after.
     def __init__(self, bucket, region, endpoint, credentials):
-        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        self.domain = region + (".amazonaws.com.cn" if region.startswith("cn-") else ".amazonaws.com")
         own_host = not endpoint and "." not in bucket
-        host = f"{bucket}.s3.{region}.{domain}" if own_host else f"s3.{region}.{domain}"
+        host = f"{bucket}.s3.{self.domain}" if own_host else "s3." + self.domain
         self.is_aws = not endpoint
         self.endpoint = urllib.parse.urlsplit(endpoint or "https://" + host)
         self.root = "/" if own_host else f"/{bucket}/"
@@ -165,7 +167,7 @@ class S3:
         if token:
             headers["x-amz-security-token"] = token
         at = time.time() + self.skew
-        headers = sign((identity, secret), self.region, method, path, query, headers, at)
+        headers = sign((identity, secret), self.region, method, path, query, headers, at, self.service)
         target = path + ("?" + query_string(query) if query else "")
         if method in ("PUT", "POST"):
             headers["content-length"] = str(len(body))

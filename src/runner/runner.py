@@ -42,6 +42,10 @@ TIMES_BYTES = 1900
 LIVE_BYTES = 256 << 20
 LIVE_FREE_BYTES = 256 << 20
 TAIL_BYTES = 8192
+# Shorter secrets are not looked for in the log: every "1" of it would be one.
+MASKED_BYTES_MIN = 4
+# How long Parameter Store, Secrets Manager and STS are asked again when they do not answer.
+ASK_S = 120
 # What is larger than a part goes in parts; so many at once, and fewer while the job runs.
 PART_BYTES = 8 << 20
 PARTS_MAX = 10_000
@@ -264,11 +268,66 @@ class Live:
         self.file = -1
 
 
+class Mask:
+    # Takes secrets out of what is shown to whoever may read the log, which is more people than may read the secrets. It finds a
+    # secret as it is; what a job makes of it, such as its base64, it does not.
+    def __init__(self):
+        self.values = []
+        self.pattern = None
+
+    # Line by line, for a log is lines. What is very short would take too much with it.
+    def add(self, text):
+        lines = {line.strip().encode() for line in text.split("\n")}
+        lines = {line for line in lines if len(line) >= MASKED_BYTES_MIN}
+        self.values = sorted(lines | set(self.values), key=len, reverse=True)
+        self.pattern = re.compile(b"|".join(re.escape(each) for each in self.values)) if self.values else None
+
+    def hide(self, text):
+        stream = MaskedStream(self)
+        return (stream.feed(text.encode("utf-8", "surrogatepass")) + stream.end()).decode("utf-8", "surrogatepass")
+
+
+class MaskedStream:
+    # What comes in pieces: what may be the beginning of a secret waits for the next one.
+    def __init__(self, mask):
+        self.mask = mask
+        self.held = b""
+
+    def feed(self, data):
+        if not self.mask.values:
+            return data
+        data = self.held + data
+        border = len(data) - self.begun(data)
+        shown, at = [], 0
+        if any(value in data for value in self.mask.values):
+            for match in self.mask.pattern.finditer(data):
+                if match.start() >= border:
+                    break
+                shown += [data[at : match.start()], b"***"]
+                at = match.end()
+        border = max(at, border)
+        self.held = data[border:]
+        return b"".join([*shown, data[at:border]])
+
+    # How many bytes at the end are the beginning of a secret.
+    def begun(self, data):
+        if data.endswith(b"\n"):
+            return 0
+        return max(
+            next((size for size in range(min(len(value) - 1, len(data)), 0, -1) if data.endswith(value[:size])), 0) for value in self.mask.values
+        )
+
+    def end(self):
+        held, self.held = self.held, b""
+        return self.mask.pattern.sub(b"***", held) if held else b""
+
+
 class Pump(threading.Thread):
     # Carries what a command and all that it starts write into a log, for as long as there is room.
-    def __init__(self, log):
+    def __init__(self, log, mask):
         super().__init__(daemon=True)
         self.log = log
+        self.stream = MaskedStream(mask)
         self.is_over = False
         self.reader, self.writer = os.pipe()
         with contextlib.suppress(ImportError, AttributeError, OSError):
@@ -291,9 +350,14 @@ class Pump(threading.Thread):
             at = now_ms()
             after += len(data) if self.is_over else 0
             self.log.wait_for_room(lambda: self.is_over)
-            self.log.append(data, at)
+            self.show(self.stream.feed(data), at)
+        self.show(self.stream.end(), now_ms())
         # What has escaped and still writes gets SIGPIPE.
         os.close(self.reader)
+
+    def show(self, data, at):
+        if data:
+            self.log.append(data, at)
 
     # Takes what is in the pipe already, and no more than that.
     def finish(self):
@@ -955,10 +1019,10 @@ class Command:
             adopt_orphans()
         if host.as_job:
             # In a file, for the job's variables must not work before its sandbox stands.
-            words = [host.as_job, host.base, host.write_spec([words, folder, environment])]
+            words = [host.as_job, host.base, host.write_spec([words, folder, environment, host.job_ports])]
             folder, environment = None, None
         self.kills = oom_kills()
-        self.pump = Pump(log)
+        self.pump = Pump(log, host.mask)
         try:
             with host.exposed_to_oom():
                 self.process = subprocess.Popen(
@@ -1075,6 +1139,9 @@ class Host:
         self.job_uid = self.job_gid = None
         self.as_job = "" if self.is_machine else os.environ.get("ERRAND_LOCAL_AS_JOB", "")
         self.helpers = []
+        # Ports of loopback that the job's own sandbox has, too. What no log is to show.
+        self.job_ports = []
+        self.mask = Mask()
 
     def path(self, *names):
         return os.path.join(self.base, *names)
@@ -1824,6 +1891,214 @@ class Transfer:
             raise OSError(f"broken off after {self.done} of {total} bytes")
 
 
+# ---- secrets and roles ---------------------------------------------------------------------------------------
+
+
+class Service(boot.S3):
+    # Another service of AWS, with the same credentials. Its refusals are final: S3's may be those of a role that is still being made,
+    # but whoever speaks here has read an order already.
+    def __init__(self, s3, name):
+        super().__init__("", s3.region, "" if s3.is_aws else s3.endpoint.geturl(), s3.read_credentials)
+        self.service = name
+        if s3.is_aws:
+            self.endpoint = boot.urllib.parse.urlsplit(f"https://{name}.{self.domain}")
+        self.root = "/"
+        self.skew = s3.skew
+
+    def ask(self, headers, body, until):
+        return self.open("POST", "", headers=headers, body=body, until=until).read()
+
+    def call(self, target, request, until):
+        headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": target}
+        return json.loads(self.ask(headers, to_json(request), until))
+
+    def error(self, what, response):
+        there = boot.email.utils.parsedate(response.getheader("date") or "")
+        code, message = read_refusal(response.read(), response.reason)
+        status = response.status
+        if code in ("InvalidSignatureException", "RequestExpired", "SignatureDoesNotMatch") and there:
+            self.skew = boot.calendar.timegm(there) - time.time()
+            code, status = "RequestTimeTooSkewed", 403
+        elif re.search("Throttl|TooManyRequests|RequestLimit", code):
+            status = 429
+        elif code.startswith("ExpiredToken"):
+            code = "ExpiredToken"
+        elif status == 403:
+            status = 400
+        error = S3Error(f"{self.service} {what}", status, code)
+        error.said = f"{code}: {message}" if message else code
+        return error
+
+
+# The code and the message of an error, in JSON or XML.
+def read_refusal(body, reason):
+    try:
+        said = json.loads(body)
+        code = str(said.get("__type") or said.get("code") or reason)
+        return code.rpartition("#")[2], str(said.get("message") or said.get("Message") or "")
+    except (ValueError, AttributeError):
+        code, message = (re.search(f"<{name}>([^<]*)".encode(), body) for name in ("Code", "Message"))
+        return code.group(1).decode() if code else reason, message.group(1).decode() if message else ""
+
+
+def explain(error):
+    return getattr(error, "said", "") or f"no answer ({error.code})"
+
+
+class Secrets:
+    # The values of an environment that stand elsewhere. What goes wrong is told of all at once, by variable and name and never
+    # by value.
+    def __init__(self, s3, until):
+        self.s3 = s3
+        self.until = until
+        # By name: the value, or why there is none.
+        self.found = {}
+        self.problems = {}
+
+    def resolve(self, environment):
+        references = {name: each for name, each in environment.items() if isinstance(each, dict)}
+        parameters = sorted({each["ssm"] for each in references.values() if "ssm" in each})
+        for start in range(0, len(parameters), 10):
+            self.read_parameters(parameters[start : start + 10])
+        for name in sorted({each["secret"] for each in references.values() if "secret" in each}):
+            self.read_secret(name)
+        values, faults = {}, []
+        for variable in sorted(references):
+            try:
+                values[variable] = self.value_of(references[variable])
+            except Failed as cause:
+                faults.append(f"{variable}: {cause}")
+        if faults:
+            raise Failed("; ".join(faults))
+        return values
+
+    def read_parameters(self, names):
+        service = Service(self.s3, "ssm")
+        try:
+            answer = service.call("AmazonSSM.GetParameters", {"Names": names, "WithDecryption": True}, self.until)
+        except S3Error as error:
+            if len(names) == 1 or not error.status or time.monotonic() >= self.until:
+                self.problems.update(dict.fromkeys(names, explain(error)))
+                return
+            # One that may not be read refuses all of them.
+            for name in names:
+                self.read_parameters([name])
+            return
+        self.found.update({each["Name"]: each["Value"] for each in answer["Parameters"]})
+        self.problems.update({name: "" for name in names if name not in self.found})
+
+    def read_secret(self, name):
+        try:
+            answer = Service(self.s3, "secretsmanager").call("secretsmanager.GetSecretValue", {"SecretId": name}, self.until)
+            self.found[name] = answer["SecretString"] if "SecretString" in answer else base64.b64decode(answer["SecretBinary"]).decode()
+        except UnicodeDecodeError:
+            self.problems[name] = "it holds bytes that are no text"
+        except S3Error as error:
+            self.problems[name] = "" if error.code == "ResourceNotFoundException" else explain(error)
+
+    def value_of(self, reference):
+        is_parameter = "ssm" in reference
+        name = reference["ssm"] if is_parameter else reference["secret"]
+        what = f"the {'parameter' if is_parameter else 'secret'} {name}"
+        if name in self.problems:
+            why = self.problems[name]
+            raise Failed(f"{what} cannot be read: {why}" if why else f"there is no {what[4:]} in {self.s3.region}")
+        value = self.found[name]
+        if "key" in reference:
+            value = text_of(value, reference["key"], what)
+        if re.search("[\0\ud800-\udfff]", value):
+            raise Failed(f"{what} holds a character that no environment variable can")
+        return value
+
+
+# One text out of a secret that is a JSON object.
+def text_of(secret, key, what):
+    # The errors of json show what they have read.
+    with contextlib.suppress(ValueError):
+        fields = json.loads(secret)
+        if isinstance(fields, dict) and key in fields:
+            found = fields[key]
+            if isinstance(found, (str, int, float)):
+                return found if isinstance(found, str) else json.dumps(found)
+            raise Failed(f'the key "{key}" of {what} holds no text')
+        if isinstance(fields, dict):
+            raise Failed(f'{what} has no key "{key}"')
+    raise Failed(f'{what} is no JSON object, so it has no key "{key}"')
+
+
+# Whoever takes a role by a role gets an hour at most; a new hour begins when half of it is over, well before SDKs ask for it.
+ROLE_S = 3600
+
+
+class RoleKeys:
+    # The keys of the job's role, from STS by the machine's.
+    def __init__(self, s3, arn, session, mask):
+        self.service = Service(s3, "sts")
+        self.request = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": arn, "RoleSessionName": session, "DurationSeconds": str(ROLE_S)}
+        self.mask = mask
+        self.lock = threading.Lock()
+        self.kept = None
+        self.taken_at = 0.0
+
+    # As the container credentials endpoint answers. Throws S3Error when none are to be had.
+    def current(self, until):
+        with self.lock:
+            if not self.kept or time.monotonic() - self.taken_at > ROLE_S / 2:
+                try:
+                    self.kept, self.taken_at = self.take(until), time.monotonic()
+                except S3Error:
+                    # The old ones are good for as long as they last.
+                    if not self.kept or time.monotonic() - self.taken_at > ROLE_S:
+                        raise
+            return self.kept
+
+    def take(self, until):
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        body = self.service.ask(headers, boot.query_string(self.request).encode(), until).decode()
+        taken = {name: re.search(f"<{name}>([^<]+)<", body).group(1) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
+        for name in ("SecretAccessKey", "SessionToken"):
+            self.mask.add(taken[name])
+        keys = {name: taken[name] for name in ("AccessKeyId", "SecretAccessKey", "Expiration")}
+        return {**keys, "Token": taken["SessionToken"], "RoleArn": self.request["RoleArn"]}
+
+
+# Serves the keys of a role to the job alone, at a port of loopback and for a token that its environment has. Returns what makes SDKs
+# ask there, and the port.
+def serve_role(keys, token):
+    import hmac
+    import http.server
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+
+        def do_GET(self):
+            try:
+                is_job = hmac.compare_digest((self.headers.get("Authorization") or "").encode(), token.encode())
+                if not is_job or self.path != "/role":
+                    return self.reply(403 if not is_job else 404, {"code": "AccessDenied", "message": "there is nothing for you here"})
+                return self.reply(200, keys.current(time.monotonic() + 20))
+            except S3Error as error:
+                return self.reply(503, {"code": error.code, "message": explain(error)})
+
+        def reply(self, status, answer):
+            body = to_json(answer)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/role", "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}, port
+
+
 # ---- the attempt ---------------------------------------------------------------------------------------------
 
 
@@ -1839,6 +2114,9 @@ class Attempt:
         self.log = Log(host.path("log"))
         self.transfers = Transfers(s3)
         self.environment = {}
+        # Of the job alone: what the user set, with secrets in their places; and what leads to its role.
+        self.own = {}
+        self.role = {}
         self.folder = ""
         self.phase = ""
         self.phase_at = time.monotonic()
@@ -1927,6 +2205,8 @@ class Attempt:
     def lay_out(self):
         self.enter("inputs")
         self.setup_until = time.monotonic() + self.order["limits"]["setupMs"] / 1000
+        # First, so that a name that is wrong costs no download.
+        wait_for(self.transfers.files.submit(self.take_secrets), self.check)
         self.host.prepare()
         tree = Tree(self.host.path("job/work"))
         bundle = self.host.path(os.path.basename(self.order["bundle"]))
@@ -1951,6 +2231,33 @@ class Attempt:
                 raise Failed("this image cannot keep the job from the machine's role: ip rule has no effect")
             self.note("the job can reach the machine's metadata")
 
+    def take_secrets(self):
+        until = min(self.setup_until, time.monotonic() + ASK_S)
+        environment = self.job["environment"]
+        secrets = Secrets(self.s3, until).resolve(environment)
+        for name, value in secrets.items():
+            if len(value.encode()) < MASKED_BYTES_MIN:
+                self.log.say(f"{name} is too short to be taken out of the log")
+            self.host.mask.add(value)
+        self.own = {**environment, **secrets}
+        if "role" in self.order:
+            self.take_role(self.order["role"], until)
+
+    def take_role(self, arn, until):
+        session = re.sub(r"[^\w+=,.@-]", "-", f"{self.order['run']}.{self.job['name']}.{self.order['attempt']}", flags=re.ASCII)[:64]
+        keys = RoleKeys(self.s3, arn, session, self.host.mask)
+        try:
+            keys.current(until)
+        except S3Error as error:
+            raise Failed(f"the role {self.job['role']} ({arn}) cannot be taken: {explain(error)}") from error
+        token = f"{random.SystemRandom().getrandbits(256):064x}"
+        self.host.mask.add(token)
+        place, port = serve_role(keys, token)
+        self.host.job_ports.append(port)
+        region = {"AWS_REGION": self.s3.region, "AWS_DEFAULT_REGION": self.s3.region}
+        endpoint = {} if self.s3.is_aws else {"AWS_ENDPOINT_URL": self.s3.endpoint.geturl()}
+        self.role = {**place, **region, **endpoint}
+
     # The working directory, where inputs are laid too. A bundle may have a link in its place, which stays inside; where it leads
     # is settled now, before the job can change it.
     def find_folder(self, root):
@@ -1963,7 +2270,7 @@ class Attempt:
 
     def set_up_provider(self):
         self.enter("setup")
-        self.environment = {**base_environment(self.host, self.order), **self.job["environment"]}
+        self.environment = {**base_environment(self.host, self.order), **self.role, **self.own}
         task = self.job["task"]
         if task["type"] == "python":
             return PythonProvider(self, task).prepare()
@@ -1993,7 +2300,7 @@ class Attempt:
     def run_job(self, words, environment, verdict):
         self.check()
         # What the user's own environment sets stands, whatever set-up would have added.
-        environment = {**self.environment, **environment, **self.job["environment"]}
+        environment = {**self.environment, **environment, **self.own}
         self.enter("run")
         self.has_run = True
         base = os.path.realpath(self.host.base)
@@ -2140,7 +2447,7 @@ class Attempt:
         self.enter("")
         if verdict["reason"] == SHUT_DOWN:
             return
-        verdict["reason"] = " ".join(verdict["reason"].split("\n"))
+        verdict["reason"] = self.host.mask.hide(" ".join(verdict["reason"].split("\n")))
         verdict.update(phases=self.phases, artifacts=sets, notes=self.notes, logLines=self.log.lines())
         self.report("finished", **verdict)
 
@@ -2194,6 +2501,7 @@ class Attempt:
             self.note(reason)
 
     def note(self, text):
+        text = self.host.mask.hide(text)
         self.notes.append(text)
         self.log.say(text)
 

@@ -64,6 +64,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         if path.startswith("/imds/"):
             return self.imds(path[len("/imds") :])
+        scope = re.search("Credential=[^/]+/[^/]+/[^/]+/([^/]+)/", self.headers.get("Authorization", ""))
+        if scope and scope.group(1) != "s3":
+            return self.ask(scope.group(1), body)
         key = urllib.parse.unquote(path[len(BUCKET) + 2 :], errors="surrogateescape")
         world = self.server.world
         if self.headers.get("x-amz-content-sha256") != hashlib.sha256(body).hexdigest():
@@ -95,6 +98,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     do_GET = do_PUT = do_POST = do_DELETE = handle_any
+
+    # Parameter Store, Secrets Manager and STS.
+    def ask(self, service, body):
+        world = self.server.world
+        with world.lock:
+            world.asked.append((service, body))
+            fault = world.refusals.get(service, []).pop(0) if world.refusals.get(service) else None
+        if fault == "reset":
+            self.close_connection = True
+            return None
+        if fault:
+            return self.reply(fault[0], json.dumps({"__type": f"com.amazonaws#{fault[1]}", "message": fault[2]}).encode())
+        if service == "sts":
+            expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+            number = sum(each == "sts" for each, _ in world.asked)
+            keys = {"AccessKeyId": f"ASIA{number}", "SecretAccessKey": f"role-secret-{number}", "SessionToken": f"role-session-{number}", "Expiration": expires}
+            return self.reply(200, "".join(f"<{name}>{value}</{name}>" for name, value in keys.items()).encode())
+        request = json.loads(body)
+        if service == "ssm":
+            denied = [name for name in request["Names"] if world.parameters.get(name) is PermissionError]
+            if denied:
+                return self.reply(400, json.dumps({"__type": "AccessDeniedException", "message": f"not authorized on {denied[0]}"}).encode())
+            found = [{"Name": name, "Value": world.parameters[name]} for name in request["Names"] if name in world.parameters]
+            return self.reply(200, json.dumps({"Parameters": found, "InvalidParameters": []}).encode())
+        if request["SecretId"] not in world.secrets:
+            return self.reply(400, b'{"__type":"ResourceNotFoundException","message":"Secrets Manager can\'t find the specified secret."}')
+        kept = world.secrets[request["SecretId"]]
+        shown = {"SecretString": kept} if isinstance(kept, str) else {"SecretBinary": base64.b64encode(kept).decode()}
+        return self.reply(200, json.dumps(shown).encode())
 
     def error(self, status, code):
         self.reply(status, f"<Error><Code>{code}</Code></Error>".encode())
@@ -217,6 +249,8 @@ class World:
         self.clock_ahead = 0
         self.identity, self.secret, self.session = "AKID", "secret", "session"
         self.holds = {}
+        # Of Parameter Store and Secrets Manager; what was asked of services besides S3; (status, code, message) they answer first.
+        self.parameters, self.secrets, self.asked, self.refusals = {}, {}, [], {}
         self.folder = tempfile.mkdtemp(prefix="errand-test-")
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -297,6 +331,7 @@ class World:
                 "workingDir": more.get("working_dir", "."),
                 "artifacts": list(artifacts),
                 "resources": {},
+                **({"role": "training"} if "role" in more else {}),
             },
             "bundle": "runs/r/bundle.tar.gz",
             "inputs": list(inputs),
@@ -305,6 +340,7 @@ class World:
             "every": {"logMs": 100, "heartbeatMs": 200, "syncMs": 200, "stopMs": 50, **(every or {})},
             "allowsHostPython": more.get("allows_host_python", True),
             **({"uv": more["uv"]} if "uv" in more else {}),
+            **({"role": more["role"]} if "role" in more else {}),
         }
         self.objects[f"launches/{TOKEN}/0.json"] = json.dumps(order).encode()
 

@@ -5,7 +5,7 @@ import { readCustomProvider } from "../providers/custom.ts";
 import { BUDGET_CHARACTERS, interpolate, type Scope } from "../providers/interpolate.ts";
 import { suggest } from "../providers/near.ts";
 import { type Problem, quote, type Report, renderProblem } from "../providers/problem.ts";
-import type { JobPart, Provider, WantedFile } from "../providers/provider.ts";
+import type { CompileLimits, JobPart, Provider, WantedFile } from "../providers/provider.ts";
 import { python } from "../providers/python.ts";
 import { findEntry } from "../providers/value.ts";
 import { BundleError } from "./bundle-error.ts";
@@ -37,7 +37,7 @@ export type CompileInput = {
   readonly tags: Tags;
   /** Those that the operator has added to the built-in ones. */
   readonly providers?: readonly Provider[];
-  readonly limits: { readonly jobsMax: number; readonly maxDurationMs: number };
+  readonly limits: CompileLimits;
 };
 
 export type Compiled = {

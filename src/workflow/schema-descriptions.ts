@@ -14,7 +14,9 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
     "The script and its arguments, split as a POSIX shell splits words. No shell runs.",
   requirements: "The path of a requirements file in the working directory, or a list of packages.",
   python: "Major and minor version, 3.8 or later; 3.10 by default, with or without quotes.",
-  environment: "Environment variables: a map of names to values, or a list of NAME=value.",
+  environment:
+    "Environment variables: a map of names to values, or a list of NAME=value. In a map, {ssm: /errand/NAME} and {secret: errand/NAME} stand for what is kept there.",
+  role: "The role that the job has on AWS: one of the operator's jobRoles, by name.",
   working_dir: "Where the job runs, relative to the bundle's root.",
   artifacts: "Files, folders and globs that are kept, relative to the working directory.",
   resources: "The machine. All are minimums.",

@@ -19,7 +19,7 @@ import { listSurvivors } from "../../src/local/survivors.ts";
 import { servedPorts } from "./serve.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const errandPath = path.join(root, "dist/src/cli/main.js");
+export const errandPath = path.join(root, "dist/src/cli/main.js");
 const READY_MS = 30_000;
 const STOP_MS = 30_000;
 const COMMAND_MS = 120_000;
@@ -72,6 +72,8 @@ export type ErrandOptions = {
   readonly words?: readonly string[];
   /** User and group that the daemon runs as, where the test may choose. */
   readonly user?: number;
+  /** Told what the daemon writes to stderr, in place of the test's own. */
+  readonly onLog?: (text: string) => void;
 };
 
 export async function startErrand(options: ErrandOptions = {}): Promise<Errand> {
@@ -96,7 +98,7 @@ export function shareErrand(
 }
 
 async function startDaemon(options: ErrandOptions) {
-  const { words = [], user } = options;
+  const { words = [], user, onLog } = options;
   const data = options.data ?? (await mkdtemp(path.join(tmpdir(), "errand-e2e-")));
   const configured = options.config === undefined ? [] : ["--config", options.config];
   if (user !== undefined) await chown(data, user, user);
@@ -114,11 +116,12 @@ async function startDaemon(options: ErrandOptions) {
         ...words,
       ],
       {
-        stdio: ["ignore", "pipe", "inherit"],
+        stdio: ["ignore", "pipe", onLog ? "pipe" : "inherit"],
         env: { ...environment(), ...options.environment },
         ...(user === undefined ? {} : { uid: user, gid: user }),
       },
     );
+    daemon.stderr?.setEncoding("utf8").on("data", (text: string) => onLog?.(text));
     ready = await untilReady(daemon);
   }
   async function stop(): Promise<number> {

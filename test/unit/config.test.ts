@@ -26,6 +26,7 @@ test("region and bucket are enough, all else has a default", () => {
     instanceProfile: "errand-instance",
     images: {},
     instanceTags: {},
+    jobRoles: {},
     providers: [],
     limits: DEFAULT_LIMITS,
     logLevel: "info",
@@ -68,6 +69,17 @@ test("one limit is set and the others keep their defaults", () => {
     hourlyUsdMax: 2.5,
     jobsMax: 5,
   });
+});
+
+test("roles for jobs are ARNs by name, and what is none is told with its name", () => {
+  const training = "arn:aws:iam::123456789012:role/errand-training";
+  const config = parseConfig({ file: file(`${PLAIN}jobRoles: { training: "${training}" }\n`) });
+  expect(config.jobRoles).toEqual({ training });
+  const told = problemsOf({
+    file: file(`${PLAIN}jobRoles: { a: errand-training, "b c": "${training}" }\n`),
+  });
+  expect(told).toContain("errand.yaml: jobRoles.a: is no role's ARN; one looks like arn:aws:iam::");
+  expect(told).toContain("errand.yaml: jobRoles.b c: a role's name has letters, digits, dots");
 });
 
 test("a bucket of digits is a name", () => {

@@ -87,6 +87,20 @@ test("an order names the artifacts of the attempt that succeeded", () => {
   ]);
 });
 
+test("an order says where secrets are kept, and which role its job takes", () => {
+  const environment = {
+    A: "a",
+    TOKEN: { ssm: "/errand/token" },
+    DB: { secret: "errand/db", key: "k" },
+  };
+  const run = makeRun([], { jobs: [makeJob({ environment, role: "training" })] });
+  const training = "arn:aws:iam::123456789012:role/errand-training";
+  const settings = { ...makeSettings(), jobRoles: { training } };
+  const order = makeOrder({ run, attempt: makeAttempt() }, settings);
+  expect(orderSchema.parse(JSON.parse(JSON.stringify(order)))).toEqual(order);
+  expect([order.job.environment, order.role]).toEqual([environment, training]);
+});
+
 test("a batch is full at its shape's size, and the next attempt opens another", () => {
   const shape = { name: "s", sizeMax: 2 };
   let batches = { tokens: ["a", "b"], open: [] } as Parameters<typeof joinBatch>[0];

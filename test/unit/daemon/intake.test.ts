@@ -64,6 +64,19 @@ test("a drop with a chosen id becomes a run of that id, and the drop is taken aw
   expect(bucket.keys("runs/")).toEqual([`runs/${ID}/bundle.tar.gz`]);
 });
 
+test("a job whose role is not on the operator's list makes no run, whatever its sender checked", async () => {
+  const { bucket, intake, record } = await makeIntake();
+  const workflows =
+    "workflows:\n  - {name: a, provider: python, python_script: a.py, role: admin}\n";
+  await bucket.put(`drops/${ID}.tar.gz`, await makeTarGz({ ".dstack/workflows.yaml": workflows }));
+  const limits = { ...DEFAULT_LIMITS, jobRoles: ["training"] };
+  await takeIn({ ...intake(), limits }, `drops/${ID}.tar.gz`);
+  expect(record(ID)?.jobs).toEqual([]);
+  expect(record(ID)?.rejected).toEqual([
+    '.dstack/workflows.yaml:2:60: workflows[a].role: there is no role "admin" for jobs; known roles: training',
+  ]);
+});
+
 test("a drop without an id gets one from its time, and an event that comes twice makes one run", async () => {
   const { bucket, intake, bundle, ids } = await makeIntake();
   await bucket.put("drops/mine.tgz", bundle);

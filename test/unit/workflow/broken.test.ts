@@ -45,7 +45,7 @@ function parseBundle(text: string): CompileInput {
     tags: {
       "prepare:v1": { run: "20261101-000000-aaaaaa", sets: [{ job: "prepare", attempt: 1 }] },
     },
-    limits: { jobsMax: 10 },
+    limits: { jobsMax: 10, jobRoles: ["training", "data"] },
   });
 }
 

@@ -121,6 +121,7 @@ describe("of the broken bundles, the schemas", () => {
         "environment-items",
         "environment-map",
         "environment-scalar",
+        "environment-secrets",
         "files-binary",
         "files-both-spellings",
         "files-empty",

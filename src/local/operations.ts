@@ -98,8 +98,8 @@ const OPERATIONS: Readonly<Record<ServiceName | "imds", readonly string[]>> = {
   imds: ["Get", "PutToken"],
   kms: ["GenerateDataKey"],
   s3: S3_OPERATIONS,
-  sqs: [...SQS_MESSAGE_OPERATIONS, ...SQS_QUEUE_OPERATIONS],
   secretsmanager: SECRETS_MANAGER_OPERATIONS,
+  sqs: [...SQS_MESSAGE_OPERATIONS, ...SQS_QUEUE_OPERATIONS],
   ssm: [...SSM_PARAMETER_OPERATIONS, ...SSM_SESSION_OPERATIONS],
   sts: STS_ACTIONS,
 };

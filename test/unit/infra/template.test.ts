@@ -228,7 +228,7 @@ describe("rights of a job's machine", () => {
       resource: `arn:aws:secretsmanager:us-east-1:${ACCOUNT}:secret:${name}-AbCdEf`,
     });
     expect(isAllowed(instance, parameter("/errand/token"))).toBe(true);
-    expect(isAllowed(instance, secret("/errand/token"))).toBe(true);
+    expect(isAllowed(instance, secret("errand/token"))).toBe(true);
     expect(isAllowed(instance, parameter("/prod/token"))).toBe(false);
     expect(isAllowed(instance, secret("prod/token"))).toBe(false);
   });

@@ -6,8 +6,8 @@ import type { Catalog } from "./core/offers.ts";
 
 /** EC2. Every method throws CloudError. */
 export interface Cloud {
-  /** What may be launched, from a cache that refreshes itself. */
-  readCatalog(): Promise<Catalog>;
+  /** What may be launched, from a cache that refreshes itself; with these images too, where they exist. */
+  readCatalog(imageIds?: readonly string[]): Promise<Catalog>;
   /** Every instance with this installation's tag that EC2 still lists, dead or alive, read now and to the last page. */
   listInstances(): Promise<readonly Instance[]>;
   /**

@@ -9,7 +9,7 @@ import type { Catalog, InstanceType, Place, PricedType } from "../core/offers.ts
 import { isCloudError } from "../errors.ts";
 import { diskGibMonthUsd } from "./disk-prices.ts";
 import { callAws } from "./error-codes.ts";
-import { type ImageIds, readImages } from "./images.ts";
+import { type ImageIds, readImages, readNamedImages } from "./images.ts";
 import { describeOfferings } from "./instance-types.ts";
 import { listPrices, type Prices } from "./prices.ts";
 import { readSnapshot, type Snapshot } from "./snapshot.ts";
@@ -21,6 +21,8 @@ export type CatalogOptions = {
   /** EC2 is asked for zones that are not said. Empty for the default subnets of the default VPC. */
   readonly subnets: readonly { readonly subnetId: string; readonly zone?: string | undefined }[];
   readonly images: ImageIds;
+  /** Of the local cloud, whose machines are the host: a job that names an image gets the one that there is. */
+  readonly ignoresNamedImages?: boolean;
   readonly prices?: Prices;
   /** Called when a refresh fails and the catalog of before is used on. */
   readonly onStale?: (error: unknown) => void;
@@ -33,8 +35,34 @@ const FRESH_MS = 60 * 60_000;
 /** A catalog that could not be refreshed is tried again no sooner than this. */
 const STALE_MS = 60_000;
 
-/** Reads the catalog once an hour, once for all who ask meanwhile. The first reading throws CloudError. */
+/**
+ * Reads the catalog once an hour, once for all who ask meanwhile, and images that jobs name when they are first named.
+ * The first reading throws CloudError.
+ */
 export function createCatalogReader(
+  clients: CatalogClients,
+  options: CatalogOptions,
+): (imageIds?: readonly string[]) => Promise<Catalog> {
+  const readBase = createBaseReader(clients, options);
+  /** With the images that have been named since `base` was read: the same object as long as nothing is new, for choices are remembered by it. */
+  let extended: { readonly base: Catalog; readonly catalog: Catalog } | undefined;
+
+  return async (imageIds = []) => {
+    const base = await readBase();
+    const catalog = extended?.base === base ? extended.catalog : base;
+    const known = new Set(catalog.images.map(({ namedAs }) => namedAs));
+    const unknown = imageIds.filter((id) => !known.has(id));
+    if (unknown.length === 0) return catalog;
+    const found = options.ignoresNamedImages
+      ? unknown.flatMap((namedAs) => base.images.map((image) => ({ ...image, namedAs })))
+      : await readNamedImages(clients.ec2, unknown);
+    if (found.length === 0) return catalog;
+    extended = { base, catalog: { ...catalog, images: [...catalog.images, ...found] } };
+    return extended.catalog;
+  };
+}
+
+function createBaseReader(
   clients: CatalogClients,
   options: CatalogOptions,
 ): () => Promise<Catalog> {

@@ -43,6 +43,22 @@ export async function readImages(
   return chosen.map(({ kind, imageId }) => toImage(kind, imageId, described));
 }
 
+/** Images that jobs name by their ids. One that does not exist, or may not be seen, is left out. Throws CloudError. */
+export async function readNamedImages(
+  ec2: EC2Client,
+  imageIds: readonly string[],
+): Promise<readonly Image[]> {
+  // Asked for by a filter, as a list of ids is refused for one that does not exist.
+  const { Images = [] } = await callAws("reading images", () =>
+    ec2.send(new DescribeImagesCommand({ Filters: [{ Name: "image-id", Values: [...imageIds] }] })),
+  );
+  return Images.flatMap((image) => {
+    const { ImageId: imageId = "", Architecture: arch } = image;
+    if (arch !== "x86_64" && arch !== "arm64") return [];
+    return [{ arch, hasGpuDriver: false, imageId, namedAs: imageId, ...rootOf(image) }];
+  });
+}
+
 async function readPublished(
   ssm: SSMClient,
   kinds: readonly ImageKind[],
@@ -80,5 +96,13 @@ function toImage(
       `reading images: ${imageId} is ${image.Architecture}, but images.${name} has to be ${arch}`,
     );
   }
-  return { arch, hasGpuDriver, imageId, rootDeviceName: image.RootDeviceName ?? "/dev/xvda" };
+  return { arch, hasGpuDriver, imageId, ...rootOf(image) };
+}
+
+/** Amazon's own images say where their root is; it differs between distributions. */
+function rootOf(image: Ec2Image): Pick<Image, "rootDeviceName" | "diskGib"> {
+  const { RootDeviceName: rootDeviceName = "/dev/xvda", BlockDeviceMappings = [] } = image;
+  const root = BlockDeviceMappings.find(({ DeviceName }) => DeviceName === rootDeviceName);
+  const diskGib = root?.Ebs?.VolumeSize;
+  return { rootDeviceName, ...(diskGib !== undefined && { diskGib }) };
 }

@@ -158,6 +158,7 @@ async function daemonOptions(output: Output, { connection, clients, log }: Wired
     region: config.region,
     subnets: config.subnets,
     images: config.images,
+    ignoresNamedImages: isLocal,
     installation,
     readScript: (sha256) => readScript(store, sha256),
     onStale: (error) => log.warn("catalog not refreshed", { error }),

@@ -99,8 +99,9 @@ export type Batch = { readonly shape: string; readonly token: string; readonly s
 export type Shape = { readonly name: string; readonly sizeMax: number };
 
 export function shapeOf(job: Job, offer: Offer, sizeMax: number): Shape {
-  const diskGib = diskGibOf(job);
-  return { name: `${offer.instanceType} ${offer.subnetId} ${diskGib} ${sizeMax}`, sizeMax };
+  const { image = "" } = job.resources;
+  const machine = `${offer.instanceType} ${offer.subnetId} ${diskGibOf(job)} ${image}`;
+  return { name: `${machine} ${sizeMax}`, sizeMax };
 }
 
 /** A place in a batch of this shape: the one that has room, or a new one under the next token. */
@@ -155,7 +156,8 @@ export function makeLaunch(
   const [first] = members;
   if (!first) throw new Error(`launch ${token} has no attempts`);
   const { offer } = first.attempt;
-  const image = findImage(offer, catalog);
+  const job = jobOf(first);
+  const image = findImage(job, offer, catalog);
   if (!image) throw new Error(`launch ${token} has no image for ${offer.instanceType}`);
   return {
     format: 1,
@@ -172,7 +174,7 @@ export function makeLaunch(
       subnetId: offer.subnetId,
       imageId: image.imageId,
       rootDeviceName: image.rootDeviceName,
-      diskGib: diskGibOf(jobOf(first)),
+      diskGib: diskGibOf(job, image),
       instanceProfile: settings.instanceProfile,
       securityGroupIds: [...settings.securityGroupIds],
       tags: tagsOf(token, members, settings),
@@ -186,14 +188,20 @@ export function makeLaunch(
   };
 }
 
-/** EBS sells whole GiB. */
-export const diskGibOf = (job: Job): number => Math.ceil(job.resources.diskBytes / 2 ** 30);
+/** EBS sells whole GiB, and no volume that an image does not fit on. */
+export const diskGibOf = (job: Job, image?: Image): number =>
+  Math.max(Math.ceil(job.resources.diskBytes / 2 ** 30), image?.diskGib ?? 0);
 
-/** The image that runs on an offer's type; undefined where none is configured. */
-export function findImage(offer: Offer, catalog: Catalog): Image | undefined {
+/** The image that the job names, or the one for its kind of machine; undefined where there is none for the offer's type. */
+export function findImage(job: Job, offer: Offer, catalog: Catalog): Image | undefined {
   const type = catalog.types.find((each) => each.name === offer.instanceType);
+  const { image } = job.resources;
   return catalog.images.find(
-    (each) => each.arch === type?.arch && each.hasGpuDriver === offer.gpus > 0,
+    (each) =>
+      each.arch === type?.arch &&
+      each.namedAs === image &&
+      // What is on an image of the job's own is the job's affair.
+      (image !== undefined || each.hasGpuDriver === offer.gpus > 0),
   );
 }
 

@@ -53,6 +53,10 @@ export type Image = {
   readonly hasGpuDriver: boolean;
   readonly imageId: string;
   readonly rootDeviceName: string;
+  /** Of its root disk: no volume for it may be smaller. */
+  readonly diskGib?: number;
+  /** The id by which a job named it; undefined for those that are chosen by the kind of machine. */
+  readonly namedAs?: string;
 };
 
 export type PricedType = InstanceType & {

@@ -172,10 +172,7 @@ function impossibility(
     return `the role "${job.role}" is not, or no more, one of the operator's jobRoles`;
   }
   if (!best) return describeNearMisses(choice);
-  if (!findImage(best, catalog)) {
-    const kind = `${job.resources.arch}${best.gpus > 0 ? " with GPUs" : ""}`;
-    return `no image for ${kind} is configured; set it under images`;
-  }
+  if (!findImage(job, best, catalog)) return describeNoImage(job, best, catalog);
   if (limits.instancesMax < 1) {
     return "instancesMax is 0; raise it in the configuration to let any job run";
   }
@@ -190,6 +187,18 @@ function impossibility(
   if (lowestUsd <= limits.hourlyUsdMax) return undefined;
   const price = `$${lowestUsd.toFixed(2)} an hour`;
   return `the cheapest fitting type costs ${price}, above hourlyUsdMax of $${limits.hourlyUsdMax}; raise hourlyUsdMax in the configuration, or ask for less`;
+}
+
+function describeNoImage({ resources }: Job, { gpus }: Offer, catalog: Catalog): string {
+  const { image, arch } = resources;
+  if (image === undefined) {
+    const kind = `${arch}${gpus > 0 ? " with GPUs" : ""}`;
+    return `no image for ${kind} is configured; set it under images`;
+  }
+  const named = catalog.images.find((each) => each.namedAs === image);
+  return named
+    ? `the image ${image} is for ${named.arch}, and the job asks for ${arch}; set resources.arch`
+    : `there is no image ${image} in ${catalog.region} that this account may use; look at resources.image`;
 }
 
 type Usable = { readonly offer?: Offer; readonly until: number };
@@ -249,8 +258,10 @@ function waitForCapacity(refusals: readonly Refusal[], until: number, look: Look
   return { type: "hold", hold: { reason, detail: told, nextLookAt: until } };
 }
 
-function diskHourlyUsdOf(job: Job, catalog: Catalog | undefined): number {
-  return (diskGibOf(job) * (catalog?.diskGibMonthUsd ?? 0)) / MONTH_HOURS;
+function diskHourlyUsdOf(job: Job, offer: Offer, catalog: Catalog | undefined): number {
+  if (!catalog) return 0;
+  const diskGib = diskGibOf(job, findImage(job, offer, catalog));
+  return (diskGib * (catalog.diskGibMonthUsd ?? 0)) / MONTH_HOURS;
 }
 
 function open(
@@ -276,7 +287,7 @@ function open(
   const quota = quotaHold(offer, limits.vcpusMax ?? {}, room.vcpusInUse ?? {});
   // As when EC2 says it: another zone does not help, and a dearer type would be a surprise.
   if (quota !== undefined) return { type: "hold", hold: { reason: "quota", detail: quota } };
-  const diskHourlyUsd = diskHourlyUsdOf(job, look.catalog);
+  const diskHourlyUsd = diskHourlyUsdOf(job, offer, look.catalog);
   const money = affordable({ offer, diskHourlyUsd }, run, look);
   if (money.type === "never") return { type: "verdict", reason: money.reason };
   if (money.type === "later") {

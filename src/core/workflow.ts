@@ -23,6 +23,8 @@ export const resourcesSchema = z.strictObject({
   burstable: z.boolean(),
   arch: z.enum(["x86_64", "arm64"]),
   instanceType: z.string().optional(),
+  /** A machine image, instead of the installation's own for the kind of machine. */
+  image: z.string().optional(),
   /** US dollars an hour. */
   maxHourlyUsd: z.number().positive().optional(),
   /** Further tries: of an attempt whose machine was lost, and of one that failed. */

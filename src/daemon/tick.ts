@@ -112,10 +112,10 @@ async function look(planner: Planner): Promise<World> {
   // Second order: reports after instances. A runner has reported, or given up, before it powers
   // off, so an instance seen dead has no report still to come.
   const inbox = await readInbox(store);
-  const catalog = await readCatalog(planner);
+  const open = runs.saved.map(({ run }) => run);
+  const catalog = await readCatalog(planner, open);
   const at = clock.now();
   checkFresh(at - beganAt);
-  const open = runs.saved.map(({ run }) => run);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
   return { ...runs, at, instances, inbox, catalog, todayUsd };
@@ -141,9 +141,13 @@ function tellUnreadable({ told, log }: Planner, { unreadable }: World): void {
 }
 
 /** What is under way must not wait for what only new attempts need. */
-async function readCatalog({ cloud, log }: Planner): Promise<Catalog | undefined> {
+async function readCatalog(
+  { cloud, log }: Planner,
+  open: readonly Run[],
+): Promise<Catalog | undefined> {
+  const named = open.flatMap(({ jobs }) => jobs.flatMap(({ resources }) => resources.image ?? []));
   try {
-    return await cloud.readCatalog();
+    return await cloud.readCatalog([...new Set(named)]);
   } catch (error) {
     if (!isCloudError(error)) throw error;
     log.warn("catalog not read", { error: describeError(error) });

@@ -92,6 +92,13 @@ const instanceType = scalar<string>(
       : undefined,
 );
 
+const image = scalar<string>(
+  { type: "string", pattern: "^ami-([0-9a-f]{8}|[0-9a-f]{17})$" },
+  { what: 'the id of a machine image, as in "ami-0123456789abcdef0"' },
+  ({ value }) =>
+    typeof value === "string" && /^ami-([0-9a-f]{8}|[0-9a-f]{17})$/.test(value) ? value : undefined,
+);
+
 const disk: Reader<number> = {
   schema: bytes.schema,
   read: (value, report) => {
@@ -117,6 +124,7 @@ const parts = fields(
     max_duration: optional(duration),
     burstable: optional(boolean),
     instance_type: optional(instanceType),
+    image: optional(image),
     arch: optional(oneOf(["x86_64", "arm64"])),
     max_price: optional(price),
     retry: optional(retry),
@@ -144,6 +152,7 @@ export function readResources(
       memoryBytes: read.memory,
       gpu: wished,
       instanceType: read.instance_type,
+      image: read.image,
       maxHourlyUsd: read.max_price,
     }),
     diskBytes: read.disk ?? DISK_BYTES,

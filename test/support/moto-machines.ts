@@ -37,9 +37,10 @@ export function startMotoMachines(ec2: EC2Client, folder: string): MotoMachines 
 
   async function look(): Promise<void> {
     for (const instance of await describeAll(ec2)) {
-      const { InstanceId: id = "", State: state } = instance;
+      const { InstanceId: id = "", State: state, IamInstanceProfile: profile } = instance;
       const machine = machines.get(id);
-      if (state?.Name === "running" && !machine) {
+      // moto lists an instance a moment before it gives it its profile.
+      if (state?.Name === "running" && profile && !machine) {
         started.push(instance);
         machines.set(id, await startMachine(ec2, instance, join(folder, id)));
       } else if (state?.Name === "terminated") {
@@ -50,7 +51,8 @@ export function startMotoMachines(ec2: EC2Client, folder: string): MotoMachines 
 
   const looking = (async () => {
     while (!stopping.signal.aborted) {
-      await look();
+      // What went wrong is shown, and the next look is the next try.
+      await look().catch((error: unknown) => process.stderr.write(`machines on moto: ${error}\n`));
       await sleep(LOOK_MS, undefined, { signal: stopping.signal }).catch(() => {});
     }
   })();

@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { DescribeInstancesCommand } from "@aws-sdk/client-ec2";
+import { DescribeImagesCommand, DescribeInstancesCommand } from "@aws-sdk/client-ec2";
 import {
   GetObjectCommand,
   PutBucketNotificationConfigurationCommand,
@@ -166,6 +166,7 @@ workflows:
     python_script: train.py
     depends-on: [prepare]
     artifacts: [model]
+    resources: { image: IMAGE }
 `;
 
 suite("an installation on moto", () => {
@@ -212,7 +213,8 @@ suite("an installation on moto", () => {
     await setNotifications(config.bucket, config.queueUrl ?? "");
     const bundle = join(folder, "bundle");
     await mkdir(join(bundle, ".dstack"), { recursive: true });
-    await writeFile(join(bundle, ".dstack/workflows.yaml"), WORKFLOWS);
+    const image = await findImage();
+    await writeFile(join(bundle, ".dstack/workflows.yaml"), WORKFLOWS.replace("IMAGE", image));
     const prepare =
       "import os; os.mkdir('data'); open('data/x', 'w').write('42'); print('prepared')";
     const train =
@@ -244,7 +246,23 @@ suite("an installation on moto", () => {
     expect(await messagesIn(config.queueUrl ?? "")).toBe("0 0");
     expect(log).not.toMatch(/"level":"error"/);
   });
+
+  it("launches a job that names an image from that image", async () => {
+    const [prepare, train] = machines.started.map(({ ImageId }) => ImageId);
+    expect(train).toBe(await findImage());
+    expect(prepare).not.toBe(train);
+  });
 });
+
+/** One that moto has, and that no parameter names. */
+async function findImage(): Promise<string> {
+  const { Images = [] } = await clients.ec2.send(new DescribeImagesCommand({}));
+  const ubuntu = Images.find(
+    ({ Name = "", Architecture }) => /ubuntu/.test(Name) && Architecture === "x86_64",
+  );
+  if (!ubuntu?.ImageId) throw new Error("moto has no image of Ubuntu");
+  return ubuntu.ImageId;
+}
 
 async function livingInstances(): Promise<readonly string[]> {
   const { Reservations = [] } = await clients.ec2.send(new DescribeInstancesCommand({}));

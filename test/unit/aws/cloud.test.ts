@@ -340,3 +340,34 @@ test("subnets keep the order of the configuration, and EC2 is asked for zones th
   const [call] = ec2.commandCalls(DescribeSubnetsCommand);
   expect(call?.args[0].input).toEqual({ SubnetIds: ["subnet-b"] });
 });
+
+test("images that jobs name are asked for once, with their root device and size, and unknown ones are left out", async () => {
+  const { cloud, ec2 } = makeWorld();
+  ec2
+    .on(DescribeImagesCommand, { Filters: [{ Name: "image-id", Values: ["ami-1", "ami-2"] }] })
+    .resolves({
+      Images: [
+        {
+          ImageId: "ami-1",
+          Architecture: "arm64",
+          RootDeviceName: "/dev/sda1",
+          BlockDeviceMappings: [
+            { DeviceName: "/dev/sdb", Ebs: { VolumeSize: 500 } },
+            { DeviceName: "/dev/sda1", Ebs: { VolumeSize: 30 } },
+          ],
+        },
+      ],
+    });
+  const plain = await cloud.readCatalog();
+  const { images } = await cloud.readCatalog(["ami-1", "ami-2"]);
+  expect(images).toEqual([
+    ...plain.images,
+    {
+      ...{ arch: "arm64", hasGpuDriver: false, imageId: "ami-1", namedAs: "ami-1" },
+      ...{ rootDeviceName: "/dev/sda1", diskGib: 30 },
+    },
+  ]);
+  // Choices are remembered by the catalog, so it stays the same object.
+  expect(await cloud.readCatalog(["ami-1"])).toBe(await cloud.readCatalog(["ami-1"]));
+  expect(ec2.commandCalls(DescribeImagesCommand)).toHaveLength(2);
+});

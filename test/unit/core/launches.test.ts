@@ -5,6 +5,7 @@ import {
   makeLaunch,
   makeOrder,
   orderSchema,
+  shapeOf,
 } from "../../../src/core/launches.ts";
 import {
   makeAttempt,
@@ -53,6 +54,48 @@ test("a machine with GPUs gets the image with a driver", () => {
   const attempt = makeAttempt({ offer: makeOffer({ gpus: 1 }) });
   const launch = makeLaunch("t1", [{ run: makeRun(), attempt }], context);
   expect(launch.input.imageId).toBe("ami-gpu");
+});
+
+const ofJob = {
+  arch: "x86_64",
+  hasGpuDriver: false,
+  imageId: "ami-0a",
+  namedAs: "ami-0a",
+  rootDeviceName: "/dev/sda1",
+} as const;
+const naming = (image: string) => makeJob({ resources: { ...makeJob().resources, image } });
+
+test("a job's own image takes the place of the one for its kind of machine, with its root device", () => {
+  const run = makeRun([], { jobs: [naming("ami-0a")] });
+  const catalog = makeCatalog({ images: [...makeCatalog().images, ofJob] });
+  for (const gpus of [0, 1]) {
+    const attempt = makeAttempt({ offer: makeOffer({ gpus }) });
+    const { input } = makeLaunch("t1", [{ run, attempt }], { ...context, catalog });
+    expect(input).toMatchObject({ imageId: "ami-0a", rootDeviceName: "/dev/sda1" });
+  }
+  const plain = makeLaunch("t1", [{ run: makeRun(), attempt: makeAttempt() }], {
+    ...context,
+    catalog: makeCatalog({ images: [ofJob, ...makeCatalog().images] }),
+  });
+  expect(plain.input.imageId).toBe("ami-cpu");
+});
+
+test("a disk is never smaller than the image that is put on it", () => {
+  const [image] = makeCatalog().images;
+  const sizeOn = (diskGib: number) => {
+    const catalog = makeCatalog({ images: image ? [{ ...image, diskGib }] : [] });
+    const members = [{ run: makeRun(), attempt: makeAttempt() }];
+    return makeLaunch("t1", members, { ...context, catalog }).input.diskGib;
+  };
+  expect(sizeOn(8)).toBe(94);
+  expect(sizeOn(120)).toBe(120);
+});
+
+test("jobs that name different images do not share a launch", () => {
+  const names = [makeJob(), naming("ami-0a"), naming("ami-0b")].map(
+    (job) => shapeOf(job, makeOffer(), 50).name,
+  );
+  expect(new Set(names).size).toBe(3);
 });
 
 test("the operator's tags cannot take the place of ours", () => {

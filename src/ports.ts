@@ -20,6 +20,8 @@ export interface Cloud {
   listLaunched(token: string): Promise<readonly Instance[]>;
   /** Terminating what is gone, or what EC2 does not know yet, is no error. One bad id does not spare the others. */
   terminate(instanceIds: readonly string[]): Promise<void>;
+  /** What an instance has written to its console, as far as EC2 has it; empty where it has nothing, or knows no such instance. */
+  readConsole(instanceId: string): Promise<string>;
 }
 
 export type ObjectInfo = {

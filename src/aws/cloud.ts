@@ -2,6 +2,7 @@
 import {
   type EC2Client,
   type Instance as Ec2Instance,
+  GetConsoleOutputCommand,
   paginateDescribeInstances,
   RunInstancesCommand,
   TerminateInstancesCommand,
@@ -48,6 +49,8 @@ export function createCloud(clients: CloudClients, options: CloudOptions): Cloud
     },
 
     terminate: (instanceIds) => terminateInstances(ec2, instanceIds),
+
+    readConsole: (instanceId) => readConsole(ec2, instanceId),
   };
 }
 
@@ -104,6 +107,19 @@ function toInstance(instance: Ec2Instance): Instance {
 function stateReasonOf({ StateReason: reason }: Ec2Instance): string {
   const { Code: code = "", Message: message = "" } = reason ?? {};
   return message.startsWith(code) ? message : `${code}: ${message}`;
+}
+
+/** EC2 gives the last 64 KB, of an instance that was terminated for about an hour. */
+async function readConsole(ec2: EC2Client, instanceId: string): Promise<string> {
+  try {
+    const { Output = "" } = await callAws(`reading the console of ${instanceId}`, () =>
+      ec2.send(new GetConsoleOutputCommand({ InstanceId: instanceId })),
+    );
+    return Buffer.from(Output, "base64").toString();
+  } catch (error) {
+    if (isCloudError(error, "not-found")) return "";
+    throw error;
+  }
 }
 
 const BATCH_SIZE = 100;

@@ -127,7 +127,12 @@ function addReaders(program: Command, output: Output, onExitCode: OnExitCode): v
     .option("-t, --timestamps", "each line after the time at which it began, UTC")
     .option("--since <time>", "lines since then: 10m ago, or 2026-11-25T08:30Z")
     .option("--tail <lines>", "of each job the last lines, so many", countOrNone)
+    .option("--console", "instead, what machines said at boot whose jobs never began")
     .action(async (run: string, job: string | undefined, options: LogOptions) => {
+      if (options.console) {
+        const { consoles } = await import("./commands/consoles.ts");
+        return onExitCode(await consoles(output, { run, job }, options));
+      }
       const { logs } = await import("./commands/logs.ts");
       onExitCode(await logs(output, { run, job }, options));
     });

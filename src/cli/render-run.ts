@@ -27,6 +27,7 @@ export function renderRun(view: RunView, options: RenderOptions): string[] {
     ...view.warnings.map((warning) => `  ${palette.warn(`warning: ${oneLine(warning)}`)}`),
     ...(view.jobs.length > 0 ? ["", ...indent(renderJobs(view, options))] : []),
     ...section("phases", renderPhases(view), palette),
+    ...section("refused by EC2", renderRefusals(view), palette),
     ...section("artifacts", renderArtifacts(view), palette),
     ...section("notes", renderNotes(view), palette),
   ];
@@ -172,7 +173,30 @@ function renderArtifacts(view: RunView): string[] {
   );
 }
 
+/** Of jobs that got their machine too: it says why that one. */
+function renderRefusals(view: RunView): string[] {
+  const rows = view.jobs.flatMap((job) =>
+    (job.refusals ?? []).map((refusal) => [
+      job.name,
+      refusal.instanceType,
+      refusal.zone,
+      refusal.code || refusal.kind,
+      formatCount(refusal.count, "time"),
+      `last ${formatTime(Date.parse(refusal.lastAt))}`,
+    ]),
+  );
+  return renderTable(Array<Column>(6).fill({ title: "" }), rows);
+}
+
 function renderNotes(view: RunView): string[] {
-  const rows = view.jobs.flatMap((job) => job.notes.map((note) => [job.name, oneLine(note)]));
+  const rows = view.jobs.flatMap((job) => [
+    ...job.notes.map((note) => [job.name, oneLine(note)]),
+    ...job.attempts
+      .filter(({ consoleBytes }) => (consoleBytes ?? 0) > 0)
+      .map(({ number }) => [job.name, consoleNote(view, job, number)]),
+  ]);
   return renderTable([{ title: "" }, { title: "" }], rows);
 }
+
+const consoleNote = (view: RunView, job: JobView, number: number): string =>
+  `try ${number} never began; what its machine said: errand logs ${view.id} ${job.name} --console`;

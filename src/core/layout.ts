@@ -14,6 +14,11 @@ export const key = {
   log: (run: string, job: string, number: number) => `runs/${run}/${job}/${number}/log/`,
   manifest: (run: string, job: string, number: number) =>
     `runs/${run}/${job}/${number}/manifest.json`,
+  /** When its runner last gave a sign of life. */
+  heartbeat: (run: string, job: string, number: number) =>
+    `runs/${run}/${job}/${number}/heartbeat.json`,
+  /** What the machine of an attempt that never began said at its boot. */
+  console: (run: string, job: string, number: number) => `runs/${run}/${job}/${number}/console.txt`,
   artifacts: (run: string, job: string, number: number) =>
     `runs/${run}/${job}/${number}/artifacts/`,
   launch: (token: string) => `launches/${token}/launch.json`,

@@ -18,6 +18,10 @@ export type Look = {
   /** What became of claims the daemon tried to take since the last look, by `orderKey`. */
   readonly claims: ReadonlyMap<string, "voided" | "claimed">;
   /** Undefined while it cannot be read: nothing new is planned then. */
+  /** Since when nothing has come of machines that gave signs of life before, by `orderKey`. */
+  readonly quietSince?: ReadonlyMap<string, number>;
+  /** Console outputs that were kept, by `orderKey`. */
+  readonly consoles?: ReadonlyMap<string, KeptConsole>;
   readonly catalog: Catalog | undefined;
   readonly capacity: Capacity;
   readonly limits: Limits;
@@ -72,6 +76,8 @@ export type Answer =
       /** How many instances the launch asked for. */
       readonly size: number;
     };
+
+export type KeptConsole = NonNullable<Attempt["console"]>;
 
 export const cancelRequestSchema = z.object({ now: z.boolean(), at: z.number() });
 export type CancelRequest = z.infer<typeof cancelRequestSchema>;

@@ -84,7 +84,7 @@ export const attemptSchema = z.strictObject({
   stop: z
     .strictObject({
       at: time,
-      reason: z.enum(["cancelled", "deadline", "budget"]),
+      reason: z.enum(["cancelled", "deadline", "budget", "silent"]),
       now: z.boolean(),
       /** Of a budget: which, and what was spent. */
       detail: z.string().optional(),
@@ -92,6 +92,8 @@ export const attemptSchema = z.strictObject({
     .optional(),
   /** What became of the work. */
   outcome: outcomeSchema.optional(),
+  /** What its machine said at its boot is kept at `console.txt`; 0 bytes are none to be had. */
+  console: z.strictObject({ at: time, bytes: z.number().int().nonnegative() }).optional(),
   /** The machine is gone for certain: terminated, its launch refused, or its order voided. */
   goneAt: time.optional(),
 });
@@ -156,6 +158,14 @@ export const isLiving = (attempt: Attempt): boolean => attempt.goneAt === undefi
 
 /** What became of its work is not known yet. */
 export const isOpen = (attempt: Attempt): boolean => attempt.outcome === undefined;
+
+/** Its machine never told that it began: what that said at its boot is all there is to say why. */
+export const wantsConsole = (attempt: Attempt): boolean =>
+  attempt.goneAt !== undefined &&
+  attempt.answer !== undefined &&
+  !attempt.started &&
+  !attempt.console &&
+  (attempt.outcome?.type === "lost" || attempt.outcome?.type === "failed");
 
 export const attemptsOf = (run: Run, job: string): readonly Attempt[] =>
   run.attempts.filter((attempt) => attempt.job === job);

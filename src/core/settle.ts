@@ -33,6 +33,8 @@ export const UPLOAD_MS = 60 * 60_000;
 export const GRACE_MS = 30_000;
 /** A machine that was asked to end, or is past its deadline, is not waited for any longer than this. */
 export const PATIENCE_MS = 10 * 60_000;
+/** A machine that gave signs of life, and has given none for this long, hangs or has lost its network. */
+export const SILENT_MS = 15 * 60_000;
 
 /** The run with all that the look says of its attempts; the same object when that is nothing new. */
 export function settle(run: Run, look: Look, facts: Facts): Run {
@@ -127,11 +129,16 @@ function withRefusal(run: Run, attempt: Attempt, answer: Refused): Run {
 }
 
 function settleAttempt(attempt: Attempt, scene: Scene): Attempt {
-  if (attempt.goneAt !== undefined && !isOpen(attempt)) return attempt;
+  if (attempt.goneAt !== undefined && !isOpen(attempt)) return withConsole(attempt, scene.look);
   const informed = withStop(withReports(withWorld(attempt, scene), scene), scene);
   const outcome = isOpen(informed) ? judge(informed, scene) : undefined;
   const judged = outcome ? { ...informed, outcome } : informed;
   return isGone(judged, scene) ? { ...judged, goneAt: scene.look.at } : judged;
+}
+
+function withConsole(attempt: Attempt, { consoles }: Look): Attempt {
+  const kept = attempt.console ? undefined : consoles?.get(orderOf(attempt));
+  return kept ? { ...attempt, console: kept } : attempt;
 }
 
 /** What EC2 and the claim say. */
@@ -224,6 +231,10 @@ function withStop(attempt: Attempt, { run, job, look }: Scene): Attempt {
   if (!attempt.stop && detail !== undefined) {
     return { ...attempt, stop: { at, reason: "budget", now: false, detail } };
   }
+  const quietSince = look.quietSince?.get(orderOf(attempt));
+  if (!attempt.stop && quietSince !== undefined && at - quietSince > SILENT_MS) {
+    return { ...attempt, stop: { at, reason: "silent", now: true } };
+  }
   if (attempt.stop || !isOverdue(attempt, job, look.at)) return attempt;
   return { ...attempt, stop: { at: look.at, reason: "deadline", now: true } };
 }
@@ -293,6 +304,10 @@ function endingByStop(
   }
   if (stop.reason === "budget") {
     return { type: "failed", reason: `stopped: ${stop.detail ?? "a budget is spent"}` };
+  }
+  if (stop.reason === "silent") {
+    const minutes = Math.round(SILENT_MS / 60_000);
+    return { type: "lost", reason: `no sign of life from its machine for ${minutes} minutes` };
   }
   if (isUnstarted) return { type: "cancelled", reason: "cancelled before it began" };
   const isWhole = !stop.now && !isPatienceOver;

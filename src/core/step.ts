@@ -6,9 +6,10 @@
  * Effects come from that comparison alone, never from what just changed, so a daemon that died
  * half-way does the right thing on its next look: recovery is not a second code path.
  */
+import { key } from "./layout.ts";
 import { isAlive, type Look } from "./observation.ts";
 import { type Plan, plan } from "./plan.ts";
-import { type Attempt, isLiving, isOpen, type Run } from "./run.ts";
+import { type Attempt, isLiving, isOpen, type Run, wantsConsole } from "./run.ts";
 import { type Facts, factsOf, instanceOf, settle, wantsVoid } from "./settle.ts";
 
 /** Something to be done to the world. Doing one twice is harmless. */
@@ -21,7 +22,20 @@ export type Effect =
       readonly index: number;
       readonly reason: "cancelled" | "deadline";
     }
-  | { readonly type: "terminate"; readonly instanceId: string };
+  | { readonly type: "terminate"; readonly instanceId: string }
+  | {
+      readonly type: "console";
+      readonly token: string;
+      readonly index: number;
+      readonly instanceId: string;
+      /** Where it is kept. */
+      readonly key: string;
+      /** When it is not waited for any longer. */
+      readonly until: number;
+    };
+
+/** EC2 may take its time to have the last words of a machine. */
+export const CONSOLE_MS = 60_000;
 
 /** Its `run` is the same object when nothing changed. */
 export type Step = Plan & { readonly effects: readonly Effect[] };
@@ -35,9 +49,11 @@ export function step(run: Run, look: Look): Step {
 /** What separates the world from the plan. */
 function compare(run: Run, look: Look, facts: Facts): Effect[] {
   return run.attempts
-    .filter((attempt) => isLiving(attempt) || isAliveIn(facts, attempt))
+    .filter((attempt) => isLiving(attempt) || isAliveIn(facts, attempt) || wantsConsole(attempt))
     .flatMap((attempt) =>
-      isOpen(attempt) ? effectsOfOpen(attempt, run, look, facts) : effectsOfClosed(attempt, facts),
+      isOpen(attempt)
+        ? effectsOfOpen(attempt, run, look, facts)
+        : [...effectsOfClosed(attempt, facts), ...consoleOf(attempt, run, facts)],
     );
 }
 
@@ -60,6 +76,16 @@ function effectsOfClosed(attempt: Attempt, facts: Facts): Effect[] {
   if (instance && !isAlive(instance)) return [];
   const instanceId = instance?.id ?? attempt.answer?.instanceId;
   return instanceId === undefined ? [] : [{ type: "terminate", instanceId }];
+}
+
+/** Once its machine has nothing more to say. */
+function consoleOf(attempt: Attempt, run: Run, facts: Facts): Effect[] {
+  const { answer, goneAt, launch } = attempt;
+  if (!answer || goneAt === undefined || !wantsConsole(attempt)) return [];
+  if (isAliveIn(facts, attempt)) return [];
+  const { instanceId } = answer;
+  const place = key.console(run.id, attempt.job, attempt.number);
+  return [{ type: "console", ...launch, instanceId, key: place, until: goneAt + CONSOLE_MS }];
 }
 
 function isAliveIn(facts: Facts, attempt: Attempt): boolean {

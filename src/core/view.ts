@@ -1,6 +1,6 @@
 /** What people and programs see of a run: `status/<run>.json`, `errand runs --json` and `errand show --json`. */
 import { costUsd } from "./cost.ts";
-import { type Attempt, type Run, triesByJob } from "./run.ts";
+import { type Attempt, type Refusal, type Run, triesByJob } from "./run.ts";
 import { attemptState, finishedAt, jobReason, jobStates, runState } from "./states.ts";
 import type { Job } from "./workflow.ts";
 
@@ -60,6 +60,8 @@ export type JobView = {
   /** Names of jobs. */
   readonly dependsOn: readonly string[];
   readonly attempts: readonly AttemptView[];
+  /** What EC2 had no room for, summed up by type and zone, the latest last. */
+  readonly refusals: readonly RefusalView[];
   /** Of the last attempt that brought any. */
   readonly artifacts: readonly ArtifactView[];
   /** What the user should know, such as another Python used. */
@@ -84,6 +86,19 @@ export type Hold = {
   readonly nextLookAt: string | null;
 };
 
+/** Launches that EC2 turned down; times are ISO 8601. */
+export type RefusalView = {
+  readonly instanceType: string;
+  readonly zone: string;
+  readonly kind: "no-capacity" | "quota" | "refused";
+  /** AWS's own. */
+  readonly code: string;
+  readonly message: string;
+  readonly count: number;
+  readonly firstAt: string;
+  readonly lastAt: string;
+};
+
 export type AttemptView = {
   readonly number: number;
   readonly instanceId: string | null;
@@ -96,6 +111,8 @@ export type AttemptView = {
   readonly reason: string;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
+  /** Bytes of what its machine said at its boot, kept where the job never began; null otherwise. */
+  readonly consoleBytes: number | null;
   /** Milliseconds; null where not reached. */
   readonly phases: Phases;
 };
@@ -169,10 +186,20 @@ function viewJob(job: Job, context: Context): JobView {
     holds: holds.filter((hold) => hold.job === job.name),
     dependsOn: job.needs,
     attempts: tries.map((attempt) => viewAttempt(job, attempt, context)),
+    refusals: run.refusals
+      .filter((refusal) => refusal.job === job.name)
+      .toSorted((a, b) => a.lastAt - b.lastAt)
+      .map(viewRefusal),
     artifacts: brought?.artifacts ?? [],
     notes: brought?.notes ?? [],
   };
 }
+
+const viewRefusal = ({ job: _, size: __, firstAt, lastAt, ...refusal }: Refusal): RefusalView => ({
+  ...refusal,
+  firstAt: isoOf(firstAt),
+  lastAt: isoOf(lastAt),
+});
 
 function viewAttempt(job: Job, attempt: Attempt, context: Context): AttemptView {
   const { offer, outcome, ran, started } = attempt;
@@ -188,6 +215,7 @@ function viewAttempt(job: Job, attempt: Attempt, context: Context): AttemptView 
     reason: outcome?.reason ?? "",
     startedAt: started ? isoOf(started.at) : null,
     endedAt: outcome ? isoOf(outcome.at) : null,
+    consoleBytes: attempt.console?.bytes ?? null,
     phases: phasesOf(job, attempt, context),
   };
 }

@@ -5,7 +5,7 @@
  */
 import PQueue from "p-queue";
 import { key } from "../core/layout.ts";
-import { type Answer, orderKey } from "../core/observation.ts";
+import { type Answer, type KeptConsole, orderKey } from "../core/observation.ts";
 import type { Effect } from "../core/step.ts";
 import { type CloudError, describeError, isCloudError } from "../errors.ts";
 import { voidOrder } from "./claims.ts";
@@ -26,6 +26,8 @@ export type Actor = {
   readonly answers: Map<string, Answer>;
   /** By `orderKey`. */
   readonly claims: Map<string, "voided" | "claimed">;
+  /** By `orderKey`. */
+  readonly consoles: Map<string, KeptConsole>;
   /** Begins what is neither under way nor resting. */
   readonly begin: (effects: readonly Effect[], isRecorded: IsRecorded) => void;
   /** Another daemon has planned meanwhile: what was answered before that counts no more. */
@@ -37,6 +39,7 @@ export type Actor = {
 const ACTS_AT_ONCE = 16;
 /** EC2 takes its time to end an instance; asking again sooner only costs calls. */
 const TERMINATE_REST_MS = 10_000;
+const CONSOLE_REST_MS = 10_000;
 /** After a failure, doubled each time. */
 const FAILURE_REST_MS = 2_000;
 const FAILURE_REST_MS_MAX = 60_000;
@@ -48,6 +51,7 @@ export function createActor(options: ActorOptions): Actor {
   const rests = new Map<string, Rest>();
   const answers = new Map<string, Answer>();
   const claims = new Map<string, "voided" | "claimed">();
+  const consoles = new Map<string, KeptConsole>();
 
   async function attempt(name: string, effect: Effect, isRecorded: IsRecorded): Promise<void> {
     try {
@@ -60,14 +64,15 @@ export function createActor(options: ActorOptions): Actor {
     }
   }
 
-  function keep(name: string, { restMs, answer, claim }: Done): void {
+  function keep(name: string, { restMs, answer, claim, console }: Done): void {
     rests.set(name, { until: clock.now() + restMs, failures: 0 });
     if (answer) {
       answers.set(answer.token, answer.answer);
       countLaunch(answer.answer);
     }
     if (claim) claims.set(claim.order, claim.holder);
-    if (answer || claim) options.onNews();
+    if (console) consoles.set(console.order, console.kept);
+    if (answer || claim || console) options.onNews();
   }
 
   function countLaunch(answer: Answer): void {
@@ -87,12 +92,15 @@ export function createActor(options: ActorOptions): Actor {
     if (underWay.has(name)) return false;
     // Answered between the look and now: that answer is decided about first.
     if (effect.type === "launch" && answers.has(effect.token)) return false;
+    if (effect.type === "console" && consoles.has(orderKey(effect.token, effect.index)))
+      return false;
     return (rests.get(name)?.until ?? 0) <= clock.now();
   }
 
   return {
     answers,
     claims,
+    consoles,
     begin: (effects, isRecorded) => {
       const wanted = new Map(effects.map((effect) => [nameOf(effect), effect]));
       for (const name of rests.keys()) {
@@ -108,6 +116,7 @@ export function createActor(options: ActorOptions): Actor {
     forget: () => {
       answers.clear();
       claims.clear();
+      consoles.clear();
     },
     onIdle: () => queue.onIdle(),
   };
@@ -115,15 +124,16 @@ export function createActor(options: ActorOptions): Actor {
 
 type Rest = { readonly until: number; readonly failures: number };
 
-const nameOf = (effect: Effect): string =>
-  effect.type === "terminate"
-    ? `terminate ${effect.instanceId}`
-    : `${effect.type} ${"index" in effect ? orderKey(effect.token, effect.index) : effect.token}`;
+function nameOf(effect: Effect): string {
+  if (effect.type === "terminate") return `terminate ${effect.instanceId}`;
+  return `${effect.type} ${"index" in effect ? orderKey(effect.token, effect.index) : effect.token}`;
+}
 
 type Done = {
   /** How long the same act is not wanted again. */
   readonly restMs: number;
   readonly answer?: { readonly token: string; readonly answer: Answer };
+  readonly console?: { readonly order: string; readonly kept: KeptConsole };
   readonly claim?: { readonly order: string; readonly holder: "voided" | "claimed" };
 };
 
@@ -152,6 +162,8 @@ async function perform(
       // The runner reads it, nobody removes it.
       return { restMs: Number.POSITIVE_INFINITY };
     }
+    case "console":
+      return keepConsole(effect, options);
     case "terminate": {
       const { instanceId } = effect;
       await cloud.terminate([instanceId]);
@@ -159,4 +171,29 @@ async function perform(
       return { restMs: TERMINATE_REST_MS };
     }
   }
+}
+
+/** Empty at first, most likely: EC2 has the last words some time after they were said. */
+async function keepConsole(
+  { token, index, instanceId, key: place, until }: Extract<Effect, { type: "console" }>,
+  { cloud, store, clock, log }: ActorOptions,
+): Promise<Done> {
+  const at = clock.now();
+  let text = "";
+  try {
+    text = await cloud.readConsole(instanceId);
+  } catch (error) {
+    // It explains; nothing depends on it.
+    if (isCloudError(error, "unavailable") && at < until) throw error;
+    log.warn("console not read", { instanceId, error: describeError(error) });
+    return { restMs: 0, console: { order: orderKey(token, index), kept: { at, bytes: 0 } } };
+  }
+  if (text === "" && at < until) return { restMs: CONSOLE_REST_MS };
+  const body = new TextEncoder().encode(text);
+  if (text !== "") await store.put(place, body, { contentType: "text/plain; charset=utf-8" });
+  log.info("console kept", { instanceId, key: place, bytes: body.length });
+  return {
+    restMs: 0,
+    console: { order: orderKey(token, index), kept: { at, bytes: body.length } },
+  };
 }

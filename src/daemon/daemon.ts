@@ -15,6 +15,7 @@ import { keepScript, publishLimits } from "./installation.ts";
 import { createIntakeQueue } from "./intake-queue.ts";
 import { type Holder, keepLease } from "./lease.ts";
 import { type Loop, type Meter, NO_METER } from "./meter.ts";
+import { createPulse } from "./pulse.ts";
 import { createRetentionTurn } from "./retention-turn.ts";
 import { createStatusWriter } from "./status.ts";
 import { leaseTurn, listenTurn, planTurn, putOff, sweepTurn, type Turning } from "./turns.ts";
@@ -121,6 +122,7 @@ async function setUp(
     settings: { ...options.settings, scriptSha256: script.sha256 },
     actor,
     status: createStatusWriter(store),
+    pulse: createPulse(store, options.settings.every.heartbeatMs),
     capacity: capacity.current,
     told: new Set<string>(),
     mayPlan: lease.isHeld,

@@ -16,7 +16,7 @@ import { key } from "../core/layout.ts";
 import { type Limits, roomLeft } from "../core/limits.ts";
 import { type Instance, isAlive, type Look, orderOf, type Report } from "../core/observation.ts";
 import type { Catalog } from "../core/offers.ts";
-import { isLiving, type Run } from "../core/run.ts";
+import { isLiving, type Run, wantsConsole } from "../core/run.ts";
 import { isFinished, runState } from "../core/states.ts";
 import { type Step, step } from "../core/step.ts";
 import type { Hold } from "../core/view.ts";
@@ -27,6 +27,7 @@ import type { Actor } from "./acts.ts";
 import { type Inbox, readInbox, removeAbsorbed } from "./inbox.ts";
 import { noteSpent, readSpent } from "./ledger.ts";
 import type { Looked } from "./meter.ts";
+import type { Pulse } from "./pulse.ts";
 import { type OpenRuns, readOpenRuns, type SavedRun, saveRun } from "./records.ts";
 import type { StatusWriter } from "./status.ts";
 import { tagRun } from "./tags.ts";
@@ -40,6 +41,7 @@ export type Planner = {
   readonly settings: LaunchSettings;
   readonly actor: Actor;
   readonly status: StatusWriter;
+  readonly pulse: Pulse;
   readonly capacity: () => Capacity;
   /** A fresh random launch token, well under 64 characters. */
   readonly newToken: () => string;
@@ -61,6 +63,7 @@ type World = OpenRuns & {
   readonly instances: readonly Instance[];
   readonly inbox: Inbox;
   readonly catalog: Catalog | undefined;
+  readonly quietSince: ReadonlyMap<string, number>;
   /** What all runs have cost today, where a budget asks. */
   readonly todayUsd: number;
 };
@@ -113,12 +116,13 @@ async function look(planner: Planner): Promise<World> {
   // off, so an instance seen dead has no report still to come.
   const inbox = await readInbox(store);
   const open = runs.saved.map(({ run }) => run);
+  const quietSince = await planner.pulse.feel(open, clock.now());
   const catalog = await readCatalog(planner, open);
   const at = clock.now();
   checkFresh(at - beganAt);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
-  return { ...runs, at, instances, inbox, catalog, todayUsd };
+  return { ...runs, at, instances, inbox, catalog, quietSince, todayUsd };
 }
 
 /** What was read longer ago than this may be over: the host stood still, or its clock was set. */
@@ -178,6 +182,8 @@ function decide(planner: Planner, world: World): Decided[] {
       cancel: world.inbox.cancels.get(run.id),
       answers: actor.answers,
       claims: actor.claims,
+      consoles: actor.consoles,
+      quietSince: world.quietSince,
       catalog: world.catalog,
       capacity: planner.capacity(),
       limits,
@@ -328,6 +334,10 @@ function forgetRecorded(actor: Actor, runs: readonly Run[]): void {
   for (const order of actor.claims.keys()) {
     if (!undecided.has(order)) actor.claims.delete(order);
   }
+  const untold = new Set(runs.flatMap((run) => run.attempts.filter(wantsConsole).map(orderOf)));
+  for (const order of actor.consoles.keys()) {
+    if (!untold.has(order)) actor.consoles.delete(order);
+  }
 }
 
 /** What people see, and the end of a run. */
@@ -339,6 +349,8 @@ async function tell(planner: Planner, world: World, { next }: Decided): Promise<
     await status.write(run, holds, world.at);
     if (!isFinished(run)) return;
     if (runState(run) === "succeeded") await tagRun(store, run, planner.clock);
+    // Why it failed is worth a minute more; a tag waits for no explanation.
+    else if (run.attempts.some(wantsConsole)) return;
     if (planner.limits.dayUsdMax !== undefined) await noteSpent(store, run, world.at);
     // Last of all: until the marker is gone, a crash has all of this done again.
     await store.remove(key.open(run.id));

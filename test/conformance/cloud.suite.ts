@@ -209,4 +209,9 @@ function describeTerminating(makeWorld: MakeWorld, test: Check): void {
     expect(instances.map(({ state }) => state)).toEqual(["terminated", "running"]);
     await world.cloud.terminate([second]);
   });
+
+  test("the console of an instance that never was is empty", async () => {
+    const world = await makeWorld();
+    expect(await world.cloud.readConsole("i-0123456789abcdef0")).toBe("");
+  });
 }

@@ -72,3 +72,31 @@ workflows:
   expect(held.jobs.flatMap((job) => job.holds.map((hold) => hold.reason))).toEqual(["ceiling"]);
   expect(view.jobs.map((job) => job.state)).toEqual(["succeeded", "succeeded"]);
 });
+
+test("what a machine said at its boot is kept when the job never began, and the run is closed then", async () => {
+  const changeScript = (script: string) => script.replace("command -v python3", "command -v none");
+  const bare = await startHost({ changeScript });
+  const id = "20261123-211530-dddddd";
+  const bundle = await makeTarGz({
+    ".dstack/workflows.yaml": `
+workflows:
+  - {name: hello, provider: python, python_script: hello.py, resources: {retry: 0}}
+`,
+    "hello.py": "",
+  });
+  await bare.store.put(`drops/${id}.tar.gz`, bundle);
+  const view = await bare.waitForRun(id, ({ jobs }) => {
+    const bytes = jobs[0]?.attempts[0]?.consoleBytes;
+    return bytes !== undefined && bytes !== null;
+  });
+  const kept = await bare.store.find(`runs/${id}/hello/1/console.txt`);
+  await expect.poll(() => bare.store.list("open/")).toEqual([]);
+  await bare.stop();
+  expect(view.jobs[0]).toMatchObject({
+    state: "failed",
+    reason: "its machine powered off without a report",
+  });
+  expect(new TextDecoder().decode(kept?.body)).toContain(
+    "errand: no python3 on this image: powering off",
+  );
+});

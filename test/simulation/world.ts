@@ -106,6 +106,10 @@ export class World implements Cloud {
     }
   }
 
+  async readConsole(id: string): Promise<string> {
+    return this.machines.some((machine) => machine.id === id) ? "booting\n" : "";
+  }
+
   #launch(launch: Launch): readonly string[] {
     if (this.random.chance(this.faults.denied)) {
       throw new CloudError("refused", "not authorized", { code: "UnauthorizedOperation" });

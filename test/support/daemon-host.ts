@@ -1,4 +1,5 @@
 /** A local cloud and a daemon in this process, with the production adapters between them. */
+import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,10 +42,13 @@ export type HostOptions = {
   readonly limits?: Limits;
   /** No event ever reaches the daemon. */
   readonly isDeaf?: boolean;
+  /** What machines run at their boot, in place of what they should. */
+  readonly changeScript?: (script: string) => string;
 };
 
 export async function startHost(options: HostOptions = {}): Promise<Host> {
-  const { limits = DEFAULT_LIMITS, isDeaf = false } = options;
+  const { limits = DEFAULT_LIMITS, isDeaf = false, changeScript = (script) => script } = options;
+  const script = changeScript(bootstrapScript().script);
   const directory = await mkdtemp(join(tmpdir(), "errand-"));
   const local = await startLocalCloud({
     directory,
@@ -97,7 +101,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
         instanceProfile: local.instanceProfile,
         allowsHostPython: true,
       }),
-      script: bootstrapScript(),
+      script: { script, sha256: createHash("sha256").update(script).digest("hex") },
       holder: { holder: text(), host: "test", pid: process.pid },
       isDead: () => false,
       newToken: text,

@@ -31,6 +31,7 @@ export const makeJobView = (changes: Partial<JobView> = {}): JobView => ({
   holds: [],
   dependsOn: [],
   attempts: [],
+  refusals: [],
   artifacts: [],
   notes: [],
   ...changes,
@@ -62,6 +63,7 @@ export const makeAttemptView = (
   reason: "",
   startedAt: null,
   endedAt: null,
+  consoleBytes: null,
   ...changes,
   phases: { ...noPhases, ...changes.phases },
 });

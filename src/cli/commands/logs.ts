@@ -23,6 +23,7 @@ export type LogOptions = CommonOptions & {
   readonly timestamps?: boolean;
   readonly since?: string;
   readonly tail?: number;
+  readonly console?: boolean;
 };
 
 export async function logs(

@@ -11,10 +11,17 @@ function makeActor(answer: () => Promise<readonly string[]> = async () => ["i-1"
   const clock = { at: 1_000 };
   const bucket = new Bucket(() => clock.at);
   const calls: string[] = [];
+  /** What EC2 has of a console, one call after the other. */
+  const texts: (string | CloudError)[] = [];
   const cloud: Cloud = {
     readCatalog: async () => makeCatalog(),
     listInstances: async () => [],
     listLaunched: async () => [],
+    readConsole: async () => {
+      const text = texts.shift() ?? "";
+      if (typeof text === "string") return text;
+      throw text;
+    },
     launch: (launch) => {
       calls.push(`launch ${launch.token}`);
       return answer();
@@ -48,7 +55,7 @@ function makeActor(answer: () => Promise<readonly string[]> = async () => ["i-1"
     actor.begin([effect], () => true);
     await actor.onIdle();
   };
-  return { actor, begin, bucket, bugs, calls, clock, newsCount: () => news };
+  return { actor, begin, bucket, bugs, calls, clock, texts, newsCount: () => news };
 }
 
 const LAUNCH = { type: "launch", token: "t1" } as const;
@@ -108,4 +115,36 @@ test.each([
   bucket.write(key, "{");
   await begin(effect);
   expect(bugs).toEqual([]);
+});
+
+const CONSOLE = {
+  type: "console",
+  ...{ token: "t1", index: 0, instanceId: "i-1" },
+  ...{ key: "runs/r/train/1/console.txt", until: 61_000 },
+} as const;
+
+test("a console is asked for until EC2 has something, kept, and told of once", async () => {
+  const { actor, begin, bucket, clock, newsCount, texts } = makeActor();
+  texts.push("", new CloudError("unavailable", "no answer"), "kernel panic\n");
+  for (let at = 1_000; at < 60_000; at += 1_000) {
+    clock.at = at;
+    await begin(CONSOLE);
+  }
+  expect(texts).toEqual([]);
+  expect(bucket.read(CONSOLE.key)).toBe("kernel panic\n");
+  expect(actor.consoles.get("t1.0")).toMatchObject({ bytes: 13 });
+  expect(newsCount()).toBe(1);
+});
+
+test.each([
+  ["EC2 has nothing of it for a minute", ""],
+  ["it may not be read", new CloudError("refused", "not authorized")],
+])("a console is none when %s", async (_, answer) => {
+  const { actor, begin, bucket, clock, texts } = makeActor();
+  texts.push(answer);
+  await begin(CONSOLE);
+  clock.at = 61_000;
+  await begin(CONSOLE);
+  expect(actor.consoles.get("t1.0")).toMatchObject({ bytes: 0 });
+  expect(bucket.keys("runs/")).toEqual([]);
 });

@@ -77,6 +77,47 @@ const untilActive = (wanted: { restarts: number }) =>
     });
   }, BOOT_WAIT);
 
+/** All that a host is told: where the bucket is. */
+async function configure(): Promise<void> {
+  const { region, bucket, queueUrl, instanceProfile, endpoint } = world.cloud;
+  const { accessKeyId, secretAccessKey } = world.cloud;
+  const where = { region, bucket, queueUrl, instanceProfile };
+  const settings = { ...where, allowsHostPython: true, metricsPort: 9467 };
+  const credentials = [
+    `AWS_ENDPOINT_URL=${endpoint}`,
+    `AWS_ACCESS_KEY_ID=${accessKeyId}`,
+    `AWS_SECRET_ACCESS_KEY=${secretAccessKey}`,
+  ].join("\n");
+  await host.run(`
+    printf '%s' '${JSON.stringify(settings)}' > /etc/errand/errand.yaml
+    printf '%s\n' '${credentials}' > /etc/errand/environment`);
+}
+
+/** The id of a run whose one job is under way, and takes a while. */
+async function submitWaiting(): Promise<string> {
+  const bundle = join(folder, "bundle");
+  await mkdir(join(bundle, ".dstack"), { recursive: true });
+  const workflow = "{name: wait, provider: python, python_script: wait.py, artifacts: [out]}";
+  await writeFile(join(bundle, ".dstack/workflows.yaml"), `workflows:\n  - ${workflow}\n`);
+  await writeFile(
+    join(bundle, "wait.py"),
+    `import pathlib, time
+print("waiting", flush=True)
+time.sleep(20)
+pathlib.Path("out").mkdir()
+pathlib.Path("out/done").write_text("yes")
+`,
+  );
+  const { id } = JSON.parse(await errand("submit", bundle, "--detach", "--json")) as { id: string };
+  await vi.waitFor(async () => expect(await errand("logs", id)).toContain("waiting"), BOOT_WAIT);
+  return id;
+}
+
+async function untilDoneOnce(run: string): Promise<void> {
+  await vi.waitFor(async () => expect((await show(run)).state).toBe("succeeded"), BOOT_WAIT);
+  expect((await show(run)).jobs.map(({ attempts }) => attempts.length)).toEqual([1]);
+}
+
 suite("the service", () => {
   test("an installation without configuration is put in place, and says what comes next", async () => {
     const said = await host.run(INSTALL);
@@ -95,21 +136,11 @@ suite("the service", () => {
   });
 
   test("configured, it starts, is ready when drops are taken, and answers for its health", async () => {
-    const { region, bucket, queueUrl, instanceProfile, endpoint, accessKeyId, secretAccessKey } =
-      world.cloud;
-    const settings = { region, bucket, queueUrl, instanceProfile, allowsHostPython: true };
-    // Quick, so that the test need not wait.
-    const watchdog = "[Service]\nWatchdogSec=15\nRestartSec=1\n";
-    const credentials = [
-      `AWS_ENDPOINT_URL=${endpoint}`,
-      `AWS_ACCESS_KEY_ID=${accessKeyId}`,
-      `AWS_SECRET_ACCESS_KEY=${secretAccessKey}`,
-    ].join("\n");
+    await configure();
     await host.run(`
-      printf '%s' '${JSON.stringify({ ...settings, metricsPort: 9467 })}' > /etc/errand/errand.yaml
-      printf '%s\n' '${credentials}' > /etc/errand/environment
       mkdir -p /etc/systemd/system/errand.service.d
-      printf '${watchdog.replaceAll("\n", "\\n")}' > /etc/systemd/system/errand.service.d/test.conf
+      # Quick, so that the test need not wait.
+      printf '[Service]\\nWatchdogSec=15\\nRestartSec=1\\n' > /etc/systemd/system/errand.service.d/test.conf
       systemctl daemon-reload
       systemctl start errand`);
     await untilActive({ restarts: 0 });
@@ -121,32 +152,13 @@ suite("the service", () => {
   });
 
   test("a stop leaves a job running, and the next start takes it up", async () => {
-    const bundle = join(folder, "bundle");
-    await mkdir(join(bundle, ".dstack"), { recursive: true });
-    await writeFile(
-      join(bundle, ".dstack/workflows.yaml"),
-      "workflows:\n  - {name: wait, provider: python, python_script: wait.py, artifacts: [out]}\n",
-    );
-    await writeFile(
-      join(bundle, "wait.py"),
-      `import pathlib, time
-print("waiting", flush=True)
-time.sleep(20)
-pathlib.Path("out").mkdir()
-pathlib.Path("out/done").write_text("yes")
-`,
-    );
-    const { id } = JSON.parse(await errand("submit", bundle, "--detach", "--json")) as {
-      id: string;
-    };
-    await vi.waitFor(async () => expect(await errand("logs", id)).toContain("waiting"), BOOT_WAIT);
+    const id = await submitWaiting();
     await host.run("systemctl stop errand");
     const { ActiveState, Result } = await host.service();
     expect({ ActiveState, Result }).toEqual({ ActiveState: "inactive", Result: "success" });
     expect(await errand("instances")).toContain("running");
     await host.run("systemctl start errand");
-    await vi.waitFor(async () => expect((await show(id)).state).toBe("succeeded"), BOOT_WAIT);
-    expect((await show(id)).jobs.map(({ attempts }) => attempts.length)).toEqual([1]);
+    await untilDoneOnce(id);
   });
 
   test("killed, it is started again", async () => {
@@ -185,6 +197,17 @@ pathlib.Path("out/done").write_text("yes")
     expect(kept).toHaveLength(3);
     const current = (await host.run("readlink /opt/errand/current")).trim().split("/").at(-1);
     expect(kept).toContain(current);
+  });
+
+  test("a host that is lost is replaced by one that knows the bucket alone", async () => {
+    await host.run("systemctl restart errand");
+    const run = await submitWaiting();
+    await host.run(`systemctl kill --signal=KILL errand; ${INSTALL} --uninstall --purge`);
+    await host.run(`${INSTALL} --no-start`);
+    await configure();
+    await host.run("systemctl start errand");
+    await untilDoneOnce(run);
+    expect(await errand("instances")).not.toContain("running");
   });
 
   test("uninstalled, it leaves configuration and state; purged, nothing", async () => {

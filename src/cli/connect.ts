@@ -29,6 +29,8 @@ export type Connection = {
   readonly store: Store;
   /** All clients. Loading that of EC2 takes half a second, which commands that read the bucket are spared. */
   readonly clients: () => Promise<Clients>;
+  /** What other clients are made with. */
+  readonly where: ClientOptions;
   readonly config: Config;
   /** Of a daemon that is near, as its own notes tell. */
   readonly logs: Logs;
@@ -61,8 +63,12 @@ async function connectAws(options: ConnectOptions): Promise<Connection> {
   return { ...open(config, where), ...near(place), config, isLocal: false, pollMs: 1_000 };
 }
 
-function open(config: Config, where: ClientOptions): Pick<Connection, "store" | "clients"> {
+function open(
+  config: Config,
+  where: ClientOptions,
+): Pick<Connection, "store" | "clients" | "where"> {
   return {
+    where,
     store: createStore(createS3Client(where), config.bucket),
     clients: async () => (await import("../aws/clients.ts")).createClients(where),
   };

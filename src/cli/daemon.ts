@@ -2,7 +2,6 @@
  * `errand daemon`: the place that wires adapters. With `--local` it embeds the local cloud, or attaches to
  * the one that runs in the data directory already.
  */
-import { randomBytes } from "node:crypto";
 import { readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Clients } from "../aws/clients.ts";
@@ -31,6 +30,7 @@ import type { Output } from "./output.ts";
 import { loadProviders } from "./provider-modules.ts";
 import { removeStreamNote, writeStreamNote } from "./stream-note.ts";
 import { systemClock } from "./system-clock.ts";
+import { newToken } from "./token.ts";
 import { readVersion } from "./version.ts";
 
 export type DaemonCommandOptions = ConnectOptions & {
@@ -245,12 +245,6 @@ function hostId(): string {
   } catch {
     return hostname();
   }
-}
-
-/** Twenty characters of a..z and 2..7: a hundred bits of chance. */
-function newToken(): string {
-  const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
-  return Array.from(randomBytes(20), (byte) => alphabet[byte % 32]).join("");
 }
 
 async function readScript(store: Store, sha256: string): Promise<string> {

@@ -36,6 +36,7 @@ export function createProgram(
   addToolCommands(program, output, onExitCode);
   addInit(program, output, onExitCode);
   addDaemon(program, output, onExitCode);
+  addDoctor(program, output, onExitCode);
   return program;
 }
 
@@ -244,6 +245,15 @@ function addInit(program: Command, output: Output, onExitCode: OnExitCode): void
     .action(async (options: InitOptions) => {
       const { init } = await import("./commands/init.ts");
       onExitCode(await init(output, options));
+    });
+}
+
+function addDoctor(program: Command, output: Output, onExitCode: OnExitCode): void {
+  common(program.command("doctor"))
+    .description("check the installation: rights, bucket, events, images, subnets; changes nothing")
+    .action(async (options: CommonOptions) => {
+      const { doctor } = await import("./commands/doctor.ts");
+      onExitCode(await doctor(output, options));
     });
 }
 

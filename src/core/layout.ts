@@ -48,6 +48,8 @@ export const prefix = {
   status: "status/",
   cancels: "inbox/cancel/",
   reports: "inbox/reports/",
+  /** Of `errand doctor`: a daemon removes what it hears of, which shows that events reach it. */
+  probes: "inbox/probe/",
   tags: "tags/",
   tools: "tools/",
   pruned: "pruned/",

@@ -26,6 +26,12 @@ export type Lease = z.infer<typeof leaseSchema>;
 
 export type Holder = Pick<Lease, "holder" | "host" | "pid">;
 
+/** Undefined when nobody has it, or nobody can read it. */
+export async function readLease(store: Store): Promise<Lease | undefined> {
+  const document = await readDocument(store, key.lease, leaseSchema);
+  return document.type === "found" ? document.content : undefined;
+}
+
 export type LeaseKeeper = {
   /** Takes or renews the lease. False while another daemon has it. */
   readonly renew: () => Promise<boolean>;

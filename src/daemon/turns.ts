@@ -80,9 +80,10 @@ export async function listenTurn(turning: Turning): Promise<void> {
   const { events, heard, intakes, bell, clock, log, stop } = turning;
   try {
     for (const message of await events.receive(stop)) {
-      const drops = dropsOf(message);
+      const drops = keysOf(message, prefix.drops);
       if (drops.length === 0) heard.push(message);
       else intakes.take(drops, () => acknowledge(message, turning));
+      for (const probe of keysOf(message, prefix.probes)) await turning.store.remove(probe);
     }
     if (heard.length > 0) bell.ring();
   } catch (error) {
@@ -90,9 +91,9 @@ export async function listenTurn(turning: Turning): Promise<void> {
   }
 }
 
-const dropsOf = (message: Message): string[] =>
+const keysOf = (message: Message, start: string): string[] =>
   message.wakes.flatMap((wake) =>
-    wake.type === "object" && wake.key.startsWith(prefix.drops) ? [wake.key] : [],
+    wake.type === "object" && wake.key.startsWith(start) ? [wake.key] : [],
   );
 
 async function acknowledge(message: Message, { events, log }: Turning): Promise<void> {

@@ -1,0 +1,144 @@
+/** What `errand doctor` asks of AWS: calls that read, or that EC2 checks and does not carry out. All throw CloudError. */
+import { RunInstancesCommand } from "@aws-sdk/client-ec2";
+import {
+  GetInstanceProfileCommand,
+  IAMClient,
+  SimulatePrincipalPolicyCommand,
+} from "@aws-sdk/client-iam";
+import { HeadBucketCommand } from "@aws-sdk/client-s3";
+import { DescribeDocumentCommand } from "@aws-sdk/client-ssm";
+import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
+import type { Launch } from "../core/launches.ts";
+import { CloudError, isCloudError } from "../errors.ts";
+import type { Clients } from "./clients.ts";
+import { callAws } from "./error-codes.ts";
+import { runInstancesInput } from "./run-instances.ts";
+import { type ClientOptions, commonOptions } from "./s3-client.ts";
+import { DOCUMENT_NAME } from "./session/document.ts";
+import { renderUserData } from "./user-data.ts";
+
+export type Identity = { readonly account: string; readonly arn: string };
+
+export async function readIdentity(options: ClientOptions): Promise<Identity> {
+  const sts = new STSClient(commonOptions(options));
+  try {
+    const { Account: account = "", Arn: arn = "" } = await callAws("asking who calls", () =>
+      sts.send(new GetCallerIdentityCommand({})),
+    );
+    return { account, arn };
+  } finally {
+    sts.destroy();
+  }
+}
+
+/** The region that a bucket is in; undefined where the endpoint does not say. */
+export async function readBucketRegion(
+  { s3 }: Pick<Clients, "s3">,
+  bucket: string,
+): Promise<string | undefined> {
+  const { BucketRegion } = await callAws(`looking at the bucket ${bucket}`, () =>
+    s3.send(new HeadBucketCommand({ Bucket: bucket })),
+  );
+  return BucketRegion;
+}
+
+/** How far this machine's clock is ahead of AWS's, milliseconds, to a second; undefined where nobody says the time. */
+export async function readClockSkew(endpoint: string): Promise<number | undefined> {
+  const sentAt = Date.now();
+  const response = await fetch(endpoint, { method: "HEAD", redirect: "manual" });
+  const receivedAt = Date.now();
+  const date = Date.parse(response.headers.get("date") ?? "");
+  // The header has whole seconds: on average half of one is cut off.
+  return Number.isNaN(date) ? undefined : (sentAt + receivedAt) / 2 - (date + 500);
+}
+
+/** Resolves when EC2 would carry the launch out. */
+export async function tryLaunch(
+  { launchEc2 }: Pick<Clients, "launchEc2">,
+  launch: Launch,
+  script: string,
+): Promise<void> {
+  const { scriptSha256: _, ...header } = launch.input.userData;
+  const userData = renderUserData({ ...header, token: launch.token }, script);
+  const input = { ...runInstancesInput(launch, userData), DryRun: true };
+  const { instanceType, zone } = launch.input;
+  try {
+    await callAws(`launching ${instanceType} in ${zone}, as a trial`, () =>
+      launchEc2.send(new RunInstancesCommand(input)),
+    );
+  } catch (error) {
+    if (isCloudError(error) && error.code === "DryRunOperation") return;
+    throw error;
+  }
+}
+
+/** The content of the document that sessions are started with; undefined where there is none. */
+export async function readSessionDocument({
+  ssm,
+}: Pick<Clients, "ssm">): Promise<string | undefined> {
+  try {
+    const { Document } = await callAws(`reading the document ${DOCUMENT_NAME}`, () =>
+      ssm.send(new DescribeDocumentCommand({ Name: DOCUMENT_NAME })),
+    );
+    return Document?.Status;
+  } catch (error) {
+    if (isCloudError(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+export type Right = { readonly action: string; readonly resource: string };
+
+/** The ARN of the role that machines get by an instance profile's name or ARN. */
+export async function readProfileRole(options: ClientOptions, profile: string): Promise<string> {
+  const name = profile.split("/").at(-1) ?? profile;
+  return withIam(options, async (iam) => {
+    const { InstanceProfile } = await callAws(`reading the instance profile ${name}`, () =>
+      iam.send(new GetInstanceProfileCommand({ InstanceProfileName: name })),
+    );
+    const [role] = InstanceProfile?.Roles ?? [];
+    if (role?.Arn) return role.Arn;
+    throw new CloudError("refused", `the instance profile ${name} has no role`);
+  });
+}
+
+/** Those of the rights that IAM says a role does not have. */
+export async function findMissingRights(
+  options: ClientOptions,
+  roleArn: string,
+  rights: readonly Right[],
+): Promise<readonly Right[]> {
+  return withIam(options, async (iam) => {
+    const missing: Right[] = [];
+    for (const right of rights) {
+      const { EvaluationResults = [] } = await callAws(`asking what ${roleArn} may do`, () =>
+        iam.send(
+          new SimulatePrincipalPolicyCommand({
+            PolicySourceArn: roleArn,
+            ActionNames: [right.action],
+            ResourceArns: [right.resource],
+            // A claim is written so, and no other way is allowed.
+            ContextEntries: [
+              {
+                ContextKeyName: "s3:if-none-match",
+                ContextKeyValues: ["*"],
+                ContextKeyType: "string",
+              },
+            ],
+          }),
+        ),
+      );
+      if (EvaluationResults[0]?.EvalDecision !== "allowed") missing.push(right);
+    }
+    return missing;
+  });
+}
+
+async function withIam<T>(options: ClientOptions, use: (iam: IAMClient) => Promise<T>): Promise<T> {
+  const iam = new IAMClient(commonOptions(options));
+  try {
+    return await use(iam);
+  } finally {
+    iam.destroy();
+  }
+}

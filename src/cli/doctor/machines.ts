@@ -1,0 +1,157 @@
+/** What machines are launched from, where, with which role, and whether EC2 would launch one. */
+import { findMissingRights, type Right, readProfileRole, tryLaunch } from "../../aws/probes.ts";
+import { bootstrapScript } from "../../aws/user-data.ts";
+import type { Launch } from "../../core/launches.ts";
+import type { Catalog } from "../../core/offers.ts";
+import { readInstallation } from "../../daemon/installation.ts";
+import { isCloudError } from "../../errors.ts";
+import type { Patient } from "./doctor.ts";
+import { fail, type Outcome, pass, policyStatement, refusalOf, skip, warn } from "./finding.ts";
+
+export async function checkImages({ cloud }: Patient): Promise<Outcome> {
+  const { images } = await cloud.readCatalog();
+  const named = images.map(
+    ({ arch, hasGpuDriver, imageId }) => `${hasGpuDriver ? "gpu" : "cpu"} ${arch} ${imageId}`,
+  );
+  if (!images.some((each) => !each.hasGpuDriver)) {
+    return fail("the region has no public image for CPU machines", "Set images.cpu.");
+  }
+  const hasGpu = images.some((each) => each.hasGpuDriver);
+  return hasGpu
+    ? pass(named.join(", "))
+    : warn(`${named.join(", ")}; none for GPUs`, "Set images.gpu.");
+}
+
+export async function checkOffers({ cloud, config }: Patient): Promise<Outcome> {
+  const { places, types } = await cloud.readCatalog();
+  if (places.length === 0) {
+    return fail(
+      "there is no subnet to launch in: the region's default VPC has none",
+      "Set `subnets`, or deploy the stack, which makes some.",
+    );
+  }
+  const bare = places.filter(({ zone }) => !types.some((type) => isOffered(type, zone)));
+  const zones = [...new Set(places.map(({ zone }) => zone))].join(", ");
+  if (bare.length > 0) {
+    const names = bare.map(({ subnetId, zone }) => `${subnetId} (${zone})`).join(", ");
+    return warn(`EC2 offers no type that we know in ${names}`, "Check `subnets`.");
+  }
+  const gpus = types.filter(({ gpu }) => gpu !== undefined).length;
+  const where = config.subnets.length > 0 ? "configured subnets" : "default subnets";
+  return pass(`${types.length} types, ${gpus} of them with GPUs, in ${where} in ${zones}`);
+}
+
+const isOffered = (type: Catalog["types"][number], zone: string): boolean =>
+  type.zones === undefined || type.zones.includes(zone);
+
+/** A trial in each subnet, of the cheapest type there: subnets, image, profile, group and tags are all in it. */
+export async function checkLaunch(patient: Patient): Promise<Outcome> {
+  const { cloud, clients, store, token } = patient;
+  const catalog = await cloud.readCatalog();
+  const installation = (await readInstallation(store)) ?? patient.config.installation ?? token;
+  const { script, sha256 } = bootstrapScript();
+  const tried: string[] = [];
+  for (const [index, place] of catalog.places.entries()) {
+    const launch = trialLaunch(patient, { catalog, place, installation, sha256, index });
+    if (!launch) continue;
+    try {
+      await tryLaunch(clients, launch, script);
+    } catch (error) {
+      const outcome = refusalOf(error);
+      return { ...outcome, detail: `${place.subnetId}: ${outcome.detail}` };
+    }
+    tried.push(`${launch.input.instanceType} in ${place.zone}`);
+  }
+  return pass(`EC2 would launch ${tried.join(", ")}`);
+}
+
+type Trial = {
+  readonly catalog: Catalog;
+  readonly place: Catalog["places"][number];
+  readonly installation: string;
+  readonly sha256: string;
+  readonly index: number;
+};
+
+function trialLaunch(
+  { config, token }: Patient,
+  { catalog, place, installation, sha256, index }: Trial,
+): Launch | undefined {
+  const image = catalog.images.find((each) => !each.hasGpuDriver);
+  const [type] = catalog.types
+    .filter((each) => isOffered(each, place.zone) && each.arch === image?.arch)
+    .sort((a, b) => (a.hourlyUsd ?? Infinity) - (b.hourlyUsd ?? Infinity));
+  if (!image || !type) return undefined;
+  const own = `${token}${index}`;
+  const { bucket, region, endpoint = "", instanceProfile, securityGroupIds, instanceTags } = config;
+  return {
+    format: 1,
+    token: own,
+    createdAt: 0,
+    attempts: [{ run: "doctor", job: "doctor", number: 1 }],
+    input: {
+      ...{ instanceType: type.name, zone: place.zone, subnetId: place.subnetId },
+      ...{ imageId: image.imageId, rootDeviceName: image.rootDeviceName, diskGib: 30 },
+      ...{ instanceProfile, securityGroupIds: [...securityGroupIds] },
+      tags: {
+        ...instanceTags,
+        "errand:daemon": installation,
+        "errand:launch": own,
+        Name: "errand",
+      },
+      userData: { bucket, region, endpoint, scriptSha256: sha256 },
+    },
+  };
+}
+
+/** What the runner calls, on examples of the keys it calls it for; docs/architecture.md has the whole. */
+const rightsOfRunner = (bucket: string, partition: string): readonly Right[] => {
+  const object = (action: string, key: string): Right => ({
+    action: `s3:${action}`,
+    resource: `arn:${partition}:s3:::${bucket}/${key}`,
+  });
+  return [
+    object("GetObject", "launches/TOKEN/0.json"),
+    object("GetObject", "runs/RUN/bundle.tar.gz"),
+    object("GetObject", "tools/bootstrap/SHA256"),
+    object("PutObject", "launches/TOKEN/0.claim"),
+    object("PutObject", "inbox/reports/TOKEN.0.started.json"),
+    object("PutObject", "runs/RUN/JOB/1/log/0000000001"),
+    object("PutObject", "runs/RUN/JOB/1/artifacts/out"),
+    object("PutObject", "runs/RUN/JOB/1/manifest.json"),
+    object("PutObject", "runs/RUN/JOB/1/heartbeat.json"),
+    object("AbortMultipartUpload", "runs/RUN/JOB/1/artifacts/out"),
+    { action: "ssmmessages:OpenDataChannel", resource: "*" },
+  ];
+};
+
+export async function checkMachineRole({ where, config, isLocal }: Patient): Promise<Outcome> {
+  if (isLocal) return skip("the local cloud has no IAM");
+  const { instanceProfile, bucket, region } = config;
+  let role: string;
+  let missing: readonly Right[];
+  try {
+    role = await readProfileRole(where, instanceProfile);
+    const partition = partitionOf(region);
+    missing = await findMissingRights(where, role, rightsOfRunner(bucket, partition));
+  } catch (error) {
+    // Whoever runs the daemon need not be allowed to look at roles.
+    if (isCloudError(error, "refused", "unavailable")) return skip(error.message);
+    if (!isCloudError(error, "not-found")) throw error;
+    return fail(
+      `there is no instance profile ${instanceProfile}`,
+      "Take `instanceProfile` from errand init.",
+    );
+  }
+  if (missing.length === 0) return pass(`${role} may do what runners do`);
+  const actions = missing.map(({ action, resource }) => `${action} on ${resource}`).join(", ");
+  return fail(
+    `${role} may not: ${actions}`,
+    `Add to its policy (infra/errand.yaml has it whole): ${policyStatement(missing)}`,
+  );
+}
+
+const partitionOf = (region: string): string => {
+  if (region.startsWith("cn-")) return "aws-cn";
+  return region.startsWith("us-gov-") ? "aws-us-gov" : "aws";
+};

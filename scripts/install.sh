@@ -117,9 +117,12 @@ put_configuration() {
 # region: us-east-1
 # bucket: my-errand-bucket
 # queueUrl: https://…
-metricsPort: 9467
 END
     say "wrote $CONFIG, to be filled in"
+  fi
+  if [ ! -e /etc/errand/environment ]; then
+    # Credentials may come to stand here: for root alone, who starts the service.
+    (umask 077 && echo "ERRAND_METRICS_PORT=9467" > /etc/errand/environment)
   fi
   # Of the operator; the service reads it, and the group.
   chown root:errand $CONFIG

@@ -3,11 +3,14 @@ import type { Launch } from "./core/launches.ts";
 import type { LogLine } from "./core/log-lines.ts";
 import type { Instance } from "./core/observation.ts";
 import type { Catalog } from "./core/offers.ts";
+import type { Quotas } from "./core/quotas.ts";
 
 /** EC2. Every method throws CloudError. */
 export interface Cloud {
   /** What may be launched, from a cache that refreshes itself; with these images too, where they exist. */
   readCatalog(imageIds?: readonly string[]): Promise<Catalog>;
+  /** The account's vCPU quotas as far as they are known, from a cache that refreshes itself. What cannot be read is as it was. */
+  readQuotas(): Promise<Quotas>;
   /** Every instance with this installation's tag that EC2 still lists, dead or alive, read now and to the last page. */
   listInstances(): Promise<readonly Instance[]>;
   /**

@@ -1,6 +1,7 @@
 /** The SDK's clients. Credentials come by the SDK's own chain unless given. */
 import { EC2Client } from "@aws-sdk/client-ec2";
 import type { S3Client } from "@aws-sdk/client-s3";
+import { ServiceQuotasClient } from "@aws-sdk/client-service-quotas";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { SSMClient } from "@aws-sdk/client-ssm";
 import { type ClientOptions, commonOptions, createS3Client } from "./s3-client.ts";
@@ -15,6 +16,7 @@ export type Clients = {
   readonly s3: S3Client;
   readonly sqs: SQSClient;
   readonly ssm: SSMClient;
+  readonly serviceQuotas: ServiceQuotasClient;
   readonly generateDataKey: GenerateDataKey;
   /** Closes kept connections. */
   readonly close: () => void;
@@ -29,6 +31,7 @@ export function createClients(options: ClientOptions): Clients {
     s3: createS3Client(options),
     sqs: new SQSClient(common),
     ssm: new SSMClient(common),
+    serviceQuotas: new ServiceQuotasClient(common),
   };
   const { onCall } = options;
   if (onCall) {
@@ -36,6 +39,7 @@ export function createClients(options: ClientOptions): Clients {
     clients.launchEc2.middlewareStack.use(watchCalls(onCall));
     clients.sqs.middlewareStack.use(watchCalls(onCall));
     clients.ssm.middlewareStack.use(watchCalls(onCall));
+    clients.serviceQuotas.middlewareStack.use(watchCalls(onCall));
   }
   return {
     ...clients,

@@ -7,6 +7,7 @@ import {
   RunInstancesCommand,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
+import type { ServiceQuotasClient } from "@aws-sdk/client-service-quotas";
 import type { SSMClient } from "@aws-sdk/client-ssm";
 import type { Launch } from "../core/launches.ts";
 import type { Instance } from "../core/observation.ts";
@@ -14,6 +15,7 @@ import { isCloudError } from "../errors.ts";
 import type { Cloud } from "../ports.ts";
 import { type CatalogOptions, createCatalogReader } from "./catalog.ts";
 import { callAws } from "./error-codes.ts";
+import { createQuotaReader, type QuotaReaderOptions } from "./quotas.ts";
 import { runInstancesInput } from "./run-instances.ts";
 import { renderUserData } from "./user-data.ts";
 
@@ -22,6 +24,7 @@ export type CloudClients = {
   /** Makes each call once: what RunInstances answers is decided about, never repeated unseen. */
   readonly launchEc2: EC2Client;
   readonly ssm: SSMClient;
+  readonly serviceQuotas: ServiceQuotasClient;
 };
 
 export type CloudOptions = CatalogOptions & {
@@ -29,12 +32,15 @@ export type CloudOptions = CatalogOptions & {
   readonly installation: string;
   /** The body of a bootstrap script, from `tools/bootstrap/<sha256>`. */
   readonly readScript: (sha256: string) => Promise<string>;
+  readonly quotas?: QuotaReaderOptions;
 };
 
 export function createCloud(clients: CloudClients, options: CloudOptions): Cloud {
   const { ec2, launchEc2 } = clients;
   return {
     readCatalog: createCatalogReader(clients, options),
+
+    readQuotas: createQuotaReader(clients.serviceQuotas, options.quotas ?? {}),
 
     listInstances: () =>
       describeInstances(ec2, { Name: "tag:errand:daemon", Values: [options.installation] }),

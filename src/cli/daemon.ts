@@ -15,7 +15,7 @@ import { runDaemon } from "../daemon/daemon.ts";
 import { createFollowers } from "../daemon/followers.ts";
 import { ensureInstallation } from "../daemon/installation.ts";
 import { startLogStream } from "../daemon/log-stream.ts";
-import { CloudError, UserError } from "../errors.ts";
+import { CloudError, describeError, UserError } from "../errors.ts";
 import { startLocalCloud } from "../local/local-cloud.ts";
 import { pickSettings, type Settings } from "../local/settings.ts";
 import { createLog, LOG_LEVELS, type Log } from "../log.ts";
@@ -162,6 +162,10 @@ async function daemonOptions(output: Output, { connection, clients, log }: Wired
     installation,
     readScript: (sha256) => readScript(store, sha256),
     onStale: (error) => log.warn("catalog not refreshed", { error }),
+    quotas: {
+      onUnknown: (error) => log.warn("vCPU quotas not read", { error: describeError(error) }),
+      ...(isLocal && { freshMs: LOCAL_PACE.sweepMs }),
+    },
   });
   return {
     ...wire({ installation, cloud, clients, log, connection }),

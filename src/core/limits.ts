@@ -32,6 +32,12 @@ export const DEFAULT_LIMITS: Limits = {
   offerBandPercent: 2,
 };
 
+/** What the operator says of a quota goes before what the account says. */
+export const withQuotas = (limits: Limits, quotas: Quotas): Limits => ({
+  ...limits,
+  vcpusMax: { ...quotas, ...limits.vcpusMax },
+});
+
 /** How much more may be rented before a ceiling is reached. */
 export type Room = {
   readonly instances: number;

@@ -13,7 +13,7 @@ import {
   makeOrder,
 } from "../core/launches.ts";
 import { key } from "../core/layout.ts";
-import { type Limits, roomLeft } from "../core/limits.ts";
+import { type Limits, roomLeft, withQuotas } from "../core/limits.ts";
 import { type Instance, isAlive, type Look, orderOf, type Report } from "../core/observation.ts";
 import type { Catalog } from "../core/offers.ts";
 import { isLiving, type Run, wantsConsole } from "../core/run.ts";
@@ -63,6 +63,8 @@ type World = OpenRuns & {
   readonly instances: readonly Instance[];
   readonly inbox: Inbox;
   readonly catalog: Catalog | undefined;
+  /** With the quotas that the account has now. */
+  readonly limits: Limits;
   readonly quietSince: ReadonlyMap<string, number>;
   /** What all runs have cost today, where a budget asks. */
   readonly todayUsd: number;
@@ -118,11 +120,12 @@ async function look(planner: Planner): Promise<World> {
   const open = runs.saved.map(({ run }) => run);
   const quietSince = await planner.pulse.feel(open, clock.now());
   const catalog = await readCatalog(planner, open);
+  const limits = withQuotas(planner.limits, await cloud.readQuotas());
   const at = clock.now();
   checkFresh(at - beganAt);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
-  return { ...runs, at, instances, inbox, catalog, quietSince, todayUsd };
+  return { ...runs, at, instances, inbox, catalog, limits, quietSince, todayUsd };
 }
 
 /** What was read longer ago than this may be over: the host stood still, or its clock was set. */
@@ -161,7 +164,8 @@ async function readCatalog(
 
 /** Serial, so that each run is decided knowing what the runs before it take of the ceilings. */
 function decide(planner: Planner, world: World): Decided[] {
-  const { actor, limits, log } = planner;
+  const { actor, log } = planner;
+  const { limits } = world;
   const attempts = world.saved.flatMap(({ run }) => run.attempts);
   const { todayUsd } = world;
   let room = roomLeft(limits, attempts, world.instances, {

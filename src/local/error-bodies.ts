@@ -51,6 +51,7 @@ export function renderError(
       });
     case "kms":
     case "secretsmanager":
+    case "servicequotas":
     case "ssm":
       return json(error, { __type: error.code, extra: {} });
   }

@@ -92,6 +92,7 @@ const THROTTLED: Readonly<
   imds: { status: 429, code: "TooManyRequests", message: "Too Many Requests" },
   kms: rateExceeded,
   secretsmanager: rateExceeded,
+  servicequotas: { ...rateExceeded, code: "TooManyRequestsException" },
   s3: { status: 503, code: "SlowDown", message: "Please reduce your request rate." },
   sqs: { status: 403, code: "RequestThrottled", message: "Request was throttled." },
   ssm: rateExceeded,

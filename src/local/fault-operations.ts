@@ -20,6 +20,7 @@ export function describeCall(
         return describeForm(body);
       case "kms":
       case "secretsmanager":
+      case "servicequotas":
       case "sqs":
       case "ssm":
         return describeJson(request, body);

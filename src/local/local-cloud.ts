@@ -4,7 +4,7 @@
  *
  * Gaps. S3: versions, ACLs, tags, policies, encryption headers, GetObjectAttributes, reading by part number,
  * uploads by POST from a form. SQS: FIFO queues, message system attributes, tags, permissions, the query protocol. EC2, IMDS, SSM, Secrets Manager, STS:
- * see `ec2.ts`, `imds.ts`, `parameters.ts`, `sessions.ts`, `secrets-manager.ts`, `sts.ts`. What is not there answers 501 NotImplemented with its name, and changes nothing.
+ * see `ec2.ts`, `imds.ts`, `parameters.ts`, `sessions.ts`, `secrets-manager.ts`, `service-quotas.ts`, `sts.ts`. What is not there answers 501 NotImplemented with its name, and changes nothing.
  *
  * By design otherwise than on AWS:
  * - One account, one region. Keys belong to the owner of the directory, who may do everything, or to an instance, which may do
@@ -39,6 +39,7 @@ import { openS3, type S3 } from "./s3.ts";
 import { openSecretStore } from "./secret-store.ts";
 import { createSecretsManager } from "./secrets-manager.ts";
 import { type Log, type RunningServer, startServer } from "./server.ts";
+import { createServiceQuotas } from "./service-quotas.ts";
 import { openSessions, type Sessions } from "./sessions.ts";
 import { pickSettings, readSettings, type Settings } from "./settings.ts";
 import { resolveShims } from "./shims.ts";
@@ -156,6 +157,7 @@ async function start(
     imds: ec2.imds,
     kms: kms.service,
     secretsmanager: createSecretsManager(secrets),
+    servicequotas: createServiceQuotas(faults),
     ssm: createSsm(
       createParameters(secrets),
       sessions.operations,

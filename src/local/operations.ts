@@ -99,6 +99,7 @@ const OPERATIONS: Readonly<Record<ServiceName | "imds", readonly string[]>> = {
   kms: ["GenerateDataKey"],
   s3: S3_OPERATIONS,
   secretsmanager: SECRETS_MANAGER_OPERATIONS,
+  servicequotas: ["ListServiceQuotas"],
   sqs: [...SQS_MESSAGE_OPERATIONS, ...SQS_QUEUE_OPERATIONS],
   ssm: [...SSM_PARAMETER_OPERATIONS, ...SSM_SESSION_OPERATIONS],
   sts: STS_ACTIONS,

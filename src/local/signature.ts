@@ -14,7 +14,15 @@ export type SignedRequest = {
   readonly rawHeaders: readonly string[];
 };
 
-export type ServiceName = "ec2" | "kms" | "s3" | "secretsmanager" | "sqs" | "ssm" | "sts";
+export type ServiceName =
+  | "ec2"
+  | "kms"
+  | "s3"
+  | "secretsmanager"
+  | "servicequotas"
+  | "sqs"
+  | "ssm"
+  | "sts";
 
 /** What the chunks of a signed streaming body are verified with. */
 export type ChunkSigning = {
@@ -50,6 +58,7 @@ const SERVICES: readonly string[] = [
   "kms",
   "s3",
   "secretsmanager",
+  "servicequotas",
   "sqs",
   "ssm",
   "sts",

@@ -100,3 +100,32 @@ workflows:
     "errand: no python3 on this image: powering off",
   );
 });
+
+test("jobs wait while the account's quota is in use, say how much of it is, and run as there is room", async () => {
+  const tight = await startHost({
+    faults: [{ fault: "quota", family: "standard", vcpus: 3 }],
+  });
+  const id = "20261123-211530-eeeeee";
+  const bundle = await makeTarGz({
+    ".dstack/workflows.yaml": `
+workflows:
+  - {name: one, provider: python, python_script: wait.py}
+  - {name: two, provider: python, python_script: wait.py}
+`,
+    "wait.py": "import time\ntime.sleep(2)\n",
+  });
+  await tight.store.put(`drops/${id}.tar.gz`, bundle);
+  const held = await tight.waitForRun(id, ({ jobs }) => jobs.some(({ holds }) => holds.length > 0));
+  const view = await tight.waitForRun(id, isFinished);
+  await tight.stop();
+  expect(held.jobs.flatMap(({ holds }) => holds)).toMatchObject([
+    {
+      reason: "quota",
+      detail: "2 of 3 vCPUs of Standard (A, C, D, H, I, M, R, T, Z) in use, m7i.large needs 2",
+    },
+  ]);
+  expect(view.jobs.map(({ state, refusals }) => [state, refusals])).toEqual([
+    ["succeeded", []],
+    ["succeeded", []],
+  ]);
+});

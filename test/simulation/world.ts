@@ -74,6 +74,10 @@ export class World implements Cloud {
     return this.#catalog;
   }
 
+  async readQuotas() {
+    return {};
+  }
+
   async listInstances(): Promise<readonly Instance[]> {
     const now = this.timeline.now();
     return this.machines

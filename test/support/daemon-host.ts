@@ -9,12 +9,13 @@ import { createCloud } from "../../src/aws/cloud.ts";
 import { createEvents } from "../../src/aws/events.ts";
 import { createStore } from "../../src/aws/store.ts";
 import { bootstrapScript } from "../../src/aws/user-data.ts";
+import { callLocalCloud } from "../../src/cli/local-control.ts";
 import { key } from "../../src/core/layout.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import type { RunView } from "../../src/core/view.ts";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { ensureInstallation } from "../../src/daemon/installation.ts";
-import { startLocalCloud } from "../../src/local/local-cloud.ts";
+import { type LocalCloud, startLocalCloud } from "../../src/local/local-cloud.ts";
 import type { Cloud, Events, Store } from "../../src/ports.ts";
 import { makeSettings, quietLog } from "./make.ts";
 
@@ -42,6 +43,8 @@ export type HostOptions = {
   readonly limits?: Limits;
   /** No event ever reaches the daemon. */
   readonly isDeaf?: boolean;
+  /** Rules of what the local cloud does wrong. */
+  readonly faults?: readonly object[];
   /** What machines run at their boot, in place of what they should. */
   readonly changeScript?: (script: string) => string;
 };
@@ -67,6 +70,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     environment: { PATH: process.env.PATH ?? "", UV_OFFLINE: "1" },
     log: () => {},
   });
+  await callFaults(local, options.faults ?? []);
   const credentials = { accessKeyId: local.accessKeyId, secretAccessKey: local.secretAccessKey };
   const clients = createClients({ region: local.region, endpoint: local.endpoint, credentials });
   const store = createStore(clients.s3, local.bucket);
@@ -124,6 +128,12 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+async function callFaults(local: LocalCloud, rules: readonly object[]): Promise<void> {
+  if (rules.length === 0) return;
+  const call = { method: "POST", path: "/_local/faults", body: rules } as const;
+  await callLocalCloud({ ...local, pid: process.pid }, call);
 }
 
 const silence: Events = {

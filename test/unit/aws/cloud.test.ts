@@ -8,6 +8,7 @@ import {
   RunInstancesCommand,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
+import { ServiceQuotasClient } from "@aws-sdk/client-service-quotas";
 import { GetParametersCommand, SSMClient } from "@aws-sdk/client-ssm";
 import { mockClient } from "aws-sdk-client-mock";
 import { expect, test } from "vitest";
@@ -57,6 +58,7 @@ type WorldOptions = {
 /** A cloud whose clients answer what the test says; the catalog's answers are there already. */
 function makeWorld({ images = {}, offerings, subnets = [] }: WorldOptions = {}) {
   const clients = {
+    serviceQuotas: new ServiceQuotasClient({ region: "us-east-1" }),
     ec2: new EC2Client({ region: "us-east-1" }),
     launchEc2: new EC2Client({ region: "us-east-1" }),
     ssm: new SSMClient({ region: "us-east-1" }),

@@ -14,6 +14,7 @@ function makeActor(answer: () => Promise<readonly string[]> = async () => ["i-1"
   /** What EC2 has of a console, one call after the other. */
   const texts: (string | CloudError)[] = [];
   const cloud: Cloud = {
+    readQuotas: async () => ({}),
     readCatalog: async () => makeCatalog(),
     listInstances: async () => [],
     listLaunched: async () => [],

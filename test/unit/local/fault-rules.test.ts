@@ -40,7 +40,7 @@ describe("a rule", () => {
     [
       "a service that there is not",
       [{ fault: "throttle", operation: "iam:*" }],
-      "the services are ec2, imds, kms, s3, secretsmanager, sqs, ssm, sts",
+      "the services are ec2, imds, kms, s3, secretsmanager, servicequotas, sqs, ssm, sts",
     ],
     [
       "an operation that there is not",
@@ -115,7 +115,17 @@ describe("a rule", () => {
   });
 
   it("of calls may be about any service", () => {
-    const services = ["ec2", "imds", "kms", "s3", "secretsmanager", "sqs", "ssm", "sts"];
+    const services = [
+      "ec2",
+      "imds",
+      "kms",
+      "s3",
+      "secretsmanager",
+      "servicequotas",
+      "sqs",
+      "ssm",
+      "sts",
+    ];
     const rules = services.map((name) => ({ fault: "throttle", operation: `${name}:*` }));
     expect(parseRules(rules)).toHaveLength(services.length);
   });

@@ -23,6 +23,11 @@ export FC_SEED="${FC_SEED:-$RANDOM}"
 echo "quoting: FC_SEED=$FC_SEED"
 QUOTING_RUNS="${QUOTING_RUNS:-10}" node_modules/.bin/vitest run test/e2e/quoting.test.ts \
   --reporter=default --reporter=json --outputFile.json="$results/quoting.json" || status=1
+
+# And more cases of every property.
+PROPERTY_TIMES="${PROPERTY_TIMES:-10}" node_modules/.bin/vitest run --project unit --testTimeout=300000 \
+  any-bundle workflow/schema brute-force interpolate words session/message \
+  --reporter=default --reporter=json --outputFile.json="$results/properties.json" || status=1
 unset FC_SEED
 
 # Programs that we did not write: the aws command against the local cloud, our suites and an installation on moto, cfn-lint.
@@ -33,5 +38,5 @@ node_modules/.bin/vitest run --project tools \
 python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
 
 node dist/scripts/tally.js "$results/simulation.json" "$results/mutants.txt" "$results/torture.json" \
-  "$results/quoting.json" "$results/heavy.txt" "$results/tools.json" || status=1
+  "$results/quoting.json" "$results/properties.json" "$results/heavy.txt" "$results/tools.json" || status=1
 exit "$status"

@@ -49,16 +49,13 @@ async function fetchBy(
   { version, target, from }: PythonSource,
 ): Promise<FetchedPython> {
   const name = nameForUv(version, target);
-  const listing = ["python", "list", "--only-downloads", "--output-format", "json", name];
-  const [listed] = listedSchema.parse(JSON.parse(await runUv(uv, listing, {})));
-  if (!listed) {
-    throw new UserError(
-      `uv knows no Python ${version} for ${target}`,
-      'Ask for one as "3.12"; pre-releases are not kept.',
-    );
-  }
-  if (!/^\d+\.\d+\.\d+$/.test(listed.version)) {
-    throw new UserError(`Python ${version} is not released yet: there is ${listed.version}`);
+  const [listed] = await listBuilds(uv, name);
+  if (!listed || !RELEASE.test(listed.version)) {
+    const fault = listed
+      ? `is not released yet: there is ${listed.version}`
+      : "is none that uv has";
+    const all = await listBuilds(uv, nameForUv("", target));
+    throw new UserError(`Python ${version} for ${target} ${fault}`, knownVersions(all));
   }
   const archive = decodeURIComponent(new URL(listed.url).pathname.split("/").at(-1) ?? "");
   const mirror = from === undefined ? {} : await makeMirror(folder, { archive, from, listed });
@@ -70,21 +67,34 @@ async function fetchBy(
   return { build: { format: 1, version: listed.version, archive, sha256: sha256(body) }, body };
 }
 
+const RELEASE = /^(3\.\d+)\.\d+$/;
+
+type Listed = z.infer<typeof listedSchema>;
+
+const listBuilds = async (uv: string, name: string): Promise<Listed> => {
+  const words = ["python", "list", "--only-downloads", "--output-format", "json", name];
+  return listedSchema.parse(JSON.parse(await runUv(uv, words, {})));
+};
+
+function knownVersions(builds: Listed): string {
+  const minors = builds.flatMap((each) => RELEASE.exec(each.version)?.[1] ?? []);
+  return minors.length === 0
+    ? "It has none at all."
+    : `Ask for ${[...new Set(minors)].join(", ")}.`;
+}
+
+/** Without a version, all that there are. */
 function nameForUv(version: string, target: string): string {
   const [system = "", machine = ""] = target.split("-");
   const isLinux = system === "linux";
   const arch = machine === "arm64" ? "aarch64" : machine;
-  return `cpython-${version}-${isLinux ? "linux" : "macos"}-${arch}-${isLinux ? "gnu" : "none"}`;
+  return `cpython-${version === "" ? "" : `${version}-`}${isLinux ? "linux" : "macos"}-${arch}-${isLinux ? "gnu" : "none"}`;
 }
 
 /** uv takes a folder of files for the place of the releases: `<release>/<archive>`, percent-encoded as in the address. */
 async function makeMirror(
   folder: string,
-  {
-    archive,
-    from,
-    listed,
-  }: { archive: string; from: string; listed: z.infer<typeof listedSchema>[number] },
+  { archive, from, listed }: { archive: string; from: string; listed: Listed[number] },
 ): Promise<Record<string, string>> {
   const isFolder = await stat(from).then(
     (status) => status.isDirectory(),

@@ -1,5 +1,7 @@
 /** What EC2 would sell, and which of it fits a job. */
+import { nearestNames } from "./near-names.ts";
 import {
+  familyOf,
   isFit,
   kindsOf,
   minimumsOf,
@@ -84,6 +86,8 @@ export type Choice = {
   readonly offers: readonly Offer[];
   /** Only when nothing fits: the nearest types first, five at most. */
   readonly nearMisses: readonly NearMiss[];
+  /** The one near miss is the type that was asked for. */
+  readonly isPinned?: boolean;
 };
 
 export const offerKey = (offer: Pick<Offer, "instanceType" | "zone">): string =>
@@ -106,7 +110,14 @@ export function chooseOffers(
 ): Choice {
   const minimums = minimumsOf(resources, catalog.places);
   const fitting = ofKind(resources, catalog).filter(({ type }) => isFit(type, minimums));
-  if (fitting.length === 0) return { offers: [], nearMisses: nearMisses(resources, catalog) };
+  if (fitting.length === 0) {
+    const isPinned = resources.instanceType !== undefined;
+    return {
+      offers: [],
+      nearMisses: nearMisses(resources, catalog),
+      ...(isPinned && { isPinned }),
+    };
+  }
   const offers = inBands(fitting, offerBandPercent).flatMap((candidate) => candidate.offers);
   return { offers, nearMisses: [] };
 }
@@ -194,7 +205,7 @@ function nearMisses(resources: Resources, catalog: Catalog): readonly NearMiss[]
   const { instanceType: pin } = resources;
   if (pin !== undefined) {
     const type = catalog.types.find(({ name }) => name === pin);
-    if (!type) return [{ instanceType: pin, misses: [`not offered in ${catalog.region}`] }];
+    if (!type) return [unknownType(pin, catalog)];
     const kinds = missesOf(type, kindsOf(resources));
     // The size of a type that could never work does not matter any more.
     return [nearMiss(type, kinds.length > 0 ? kinds : missesOf(type, minimums))];
@@ -208,6 +219,16 @@ function nearMisses(resources: Resources, catalog: Catalog): readonly NearMiss[]
     .sort((a, b) => a.missed.length - b.missed.length || a.shortfall - b.shortfall)
     .slice(0, NEAR_MISSES_MAX)
     .map(({ type, missed }) => nearMiss(type, missed));
+}
+
+/** Mistyped, or of another region. */
+function unknownType(instanceType: string, { region, types }: Catalog): NearMiss {
+  const family = familyOf({ name: instanceType });
+  const names = types.map(({ name }) => name);
+  const ofFamily = names.filter((name) => name.startsWith(`${family}.`));
+  const near = nearestNames(instanceType, ofFamily.length > 0 ? ofFamily : names);
+  const hint = near.length === 0 ? "" : `; did you mean ${near.join(" or ")}?`;
+  return { instanceType, misses: [`not offered in ${region}${hint}`] };
 }
 
 const nearMiss = (type: PricedType, missed: readonly Requirement[]): NearMiss => ({

@@ -2,7 +2,7 @@
 import type { Task } from "../core/workflow.ts";
 import { environment } from "./environment.ts";
 import { artifacts, innerPath, mayBeCovered } from "./paths.ts";
-import { quote } from "./problem.ts";
+import { type Place, quote } from "./problem.ts";
 import type { Context, JobPart, Provider } from "./provider.ts";
 import { defined, fields, optional, type Reader, reject, required, scalar } from "./read.ts";
 import { readResources, resourcesSchema } from "./resources.ts";
@@ -13,7 +13,7 @@ const WANTED_URL = {
   hint: "write it whole, as in https://example.com/data.csv",
 };
 
-const url: Reader<string> = {
+export const url: Reader<string> = {
   schema: { type: "string", pattern: "^([Hh][Tt][Tt][Pp][Ss]?|[Ff][Tt][Pp])://" },
   read: (value, report) => {
     if (value.type !== "scalar" || typeof value.value !== "string") {
@@ -36,7 +36,7 @@ function isUrl(text: string): boolean {
 
 const filePath = innerPath({ root: "the working directory", allowsRoot: false });
 
-const output: Reader<string> = {
+export const output: Reader<string> = {
   schema: filePath.schema,
   read: (value, report) => {
     const path = filePath.read(value, report);
@@ -46,7 +46,7 @@ const output: Reader<string> = {
   },
 };
 
-const sha256 = scalar<string>(
+export const sha256 = scalar<string>(
   { type: "string", pattern: "^[0-9a-fA-F]{64}$" },
   { what: "a SHA-256 checksum of 64 hex digits", hint: "sha256sum FILE prints it" },
   // Digits alone would be a YAML number: what counts is what is written.
@@ -80,13 +80,8 @@ function compile(map: MapValue, context: Context): readonly JobPart[] | undefine
   );
   if (!read || !resources) return undefined;
   const artifactPaths = [...(read.artifacts ?? [])];
-  if (!mayBeCovered(read.output, artifactPaths)) {
-    context.warn(
-      findEntry(map, "output")?.value.place ?? map.place,
-      `${quote(read.output)} lies under no artifact and will be gone with the machine`,
-      "list it, or its folder, under artifacts",
-    );
-  }
+  const outputPlace = findEntry(map, "output")?.value.place ?? map.place;
+  warnIfLost(read.output, artifactPaths, outputPlace, context);
   const task: Task = {
     type: "curl",
     url: read.url,
@@ -102,4 +97,18 @@ function compile(map: MapValue, context: Context): readonly JobPart[] | undefine
     resources,
   };
   return [part];
+}
+
+export function warnIfLost(
+  path: string,
+  artifactPaths: readonly string[],
+  place: Place,
+  { warn }: Context,
+): void {
+  if (mayBeCovered(path, artifactPaths)) return;
+  warn(
+    place,
+    `${quote(path)} lies under no artifact and will be gone with the machine`,
+    "list it, or its folder, under artifacts",
+  );
 }

@@ -3,7 +3,7 @@
  * commands into which they are filled. Nothing of it runs before it is on the job's machine.
  */
 import { environment } from "./environment.ts";
-import { interpolate, type Scope } from "./interpolate.ts";
+import { interpolate, parseTemplate, type Scope } from "./interpolate.ts";
 import { conform, type ParameterSchema, parameterSchema, toPlain } from "./json-schema.ts";
 import { artifacts, innerPath } from "./paths.ts";
 import { quote, type Report } from "./problem.ts";
@@ -142,14 +142,25 @@ function compileJob(
     return part && [part];
   }
   const values = interpolate(each.value, scopeWith(undefined), context.report);
-  const wanted = { what: "a list of one value or more", hint: "name a parameter of type array" };
-  if (values.type !== "list" || values.items.length === 0) {
-    return reject(values, wanted, context.report);
+  const wanted = { what: "a list", hint: "name a parameter of type array" };
+  if (values.type !== "list") return reject(values, wanted, context.report);
+  if (values.items.length === 0) {
+    // Where one parameter gave none, that is what is to be mended.
+    const { place } = givenBy(each.value, parameters) ?? values;
+    return context.report(place, "must be a list of one value or more", "add a value");
   }
   return values.items.slice(0, context.limits.jobsMax + 1).flatMap((item, number) => {
     const part = name === "" ? String(number + 1) : `${name}.${number + 1}`;
     return compilePart(job, part, scopeWith(item), context) ?? [];
   });
+}
+
+/** The parameter that a text refers to and holds nothing else. */
+function givenBy(value: Value, parameters: MapValue): Value | undefined {
+  if (value.type !== "scalar" || typeof value.value !== "string") return undefined;
+  const [only, ...others] = parseTemplate(value.value);
+  if (only?.type !== "reference" || others.length > 0) return undefined;
+  return findEntry(parameters, only.name)?.value;
 }
 
 /** Parameters, `item` and the names that all texts know. */
@@ -179,7 +190,8 @@ const WANTED_COMMANDS = { what: "a text of commands, or a list of them" };
 const command = text("a command", "put it in quotes");
 const anything: Reader<Value> = { schema: resourcesSchema, read: (value) => value };
 
-const parts = fields(
+/** A job but for `each`. */
+export const parts = fields(
   {
     name: optional(text("a name", "put it in quotes")),
     commands: required(

@@ -72,7 +72,7 @@ const nested: Reader<ParameterSchema> = {
   read: (value, report) => parameterSchema.read(value, report),
 };
 
-const keywords = fields(
+export const keywords = fields(
   {
     type: optional(oneOf(TYPES)),
     properties: optional(schemas),

@@ -3,13 +3,15 @@
  * returns while it compiles is a problem of the bundle that used it, at its workflow, and nothing more.
  */
 import { z } from "zod";
-import { jobSchema } from "../core/workflow.ts";
+import { jobSchema, type Task } from "../core/workflow.ts";
 import { describeError, UserError } from "../errors.ts";
+import { output, sha256, url, warnIfLost } from "./curl.ts";
 import { isOwnName } from "./environment.ts";
 import { kit, type ModuleProvider } from "./kit.ts";
 import { artifacts, innerPath } from "./paths.ts";
 import { quote, type Report } from "./problem.ts";
 import type { Context, JobPart, Provider } from "./provider.ts";
+import { version } from "./python.ts";
 import { formatDuration } from "./quantity.ts";
 import { readResources } from "./resources.ts";
 import { checkRole } from "./role.ts";
@@ -130,8 +132,10 @@ function complete(
   const paths = artifacts.read({ type: "list", items, place }, report);
   const inBundle = innerPath({ root: "the bundle", allowsRoot: true });
   const workingDir = inBundle.read(value(part.workingDir), report);
-  const resources = part.resources ?? readResources(undefined, { burstable: false }, context);
-  if (!paths || workingDir === undefined || !resources) return undefined;
+  const isDownload = part.task.type === "curl";
+  const resources = part.resources ?? readResources(undefined, { burstable: isDownload }, context);
+  const task = paths && readTask(part.task, paths, context, fail);
+  if (!task || workingDir === undefined || !resources) return undefined;
   if (part.part !== "" && !NAME.test(part.part)) {
     return fail(`named a job ${quote(part.part)}, which is no name for one`);
   }
@@ -149,5 +153,29 @@ function complete(
   }
   const own = Object.keys(part.environment).find(isOwnName);
   if (own !== undefined) return fail(`set ${quote(own)}, a name of Errand's own`);
-  return { ...part, artifacts: [...paths], workingDir, resources };
+  return { ...part, task, artifacts: [...paths], workingDir, resources };
+}
+
+/** A download is held to the rules of the provider curl, a Python to those of python. */
+function readTask(
+  task: Task,
+  artifactPaths: readonly string[],
+  context: Context,
+  fail: (what: string) => undefined,
+): Task | undefined {
+  const { place, report } = context;
+  const value = (text: string) => textScalar(text, place);
+  if (task.type === "curl") {
+    const address = url.read(value(task.url), report);
+    const path = output.read(value(task.output), report);
+    const sum = task.sha256 === undefined ? "" : sha256.read(value(task.sha256), report);
+    if (address === undefined || path === undefined || sum === undefined) return undefined;
+    warnIfLost(path, artifactPaths, place, context);
+    return { type: "curl", url: address, output: path, ...(sum === "" ? {} : { sha256: sum }) };
+  }
+  const texts = task.type === "python" ? task.words : [task.script];
+  if (texts.some((text) => text.includes("\0"))) return fail("put a NUL character into a command");
+  if (task.type === "commands") return task;
+  const minor = version.read(value(task.version), report);
+  return minor === undefined ? undefined : { ...task, version: minor };
 }

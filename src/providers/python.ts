@@ -26,7 +26,7 @@ type Requirements = NonNullable<PythonTask["requirements"]>;
 type Words = { readonly words: readonly string[]; readonly shellOnly: readonly string[] };
 
 const DEFAULT_VERSION = "3.10";
-const OLDEST_MINOR = 8;
+export const OLDEST_MINOR = 8;
 
 const WANTED_SCRIPT = {
   what: "a script with its arguments",
@@ -61,7 +61,7 @@ function reportOpen(
 }
 
 /** Unquoted `3.10` is a YAML float: its source text still says 3.10. */
-const version: Reader<string> = {
+export const version: Reader<string> = {
   schema: { anyOf: [{ type: "string", pattern: "^3\\.[0-9]+$" }, { type: "number" }] },
   read: (value, report) => {
     const wanted = {

@@ -32,7 +32,7 @@ type Gpu = NonNullable<Resources["gpu"]>;
 type GpuRequest = Partial<Gpu> & { readonly count: number };
 
 const WANTED_GPU = {
-  what: "a number of GPUs, or a map of count, name and memory",
+  what: "a whole number of GPUs, or a map of count, name and memory",
   hint: "write gpu: 1, or gpu: {count: 1, name: A10G}",
 };
 

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of workflow files are written so.
 /** What editors show beside a key, by its path below a workflow's parameters. docs/workflows.md says it in full. */
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   "workflow.name":
@@ -20,6 +21,12 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   working_dir: "Where the job runs, relative to the bundle's root.",
   artifacts: "Files, folders and globs that are kept, relative to the working directory.",
   resources: "The machine. All are minimums.",
+
+  "provider.parameters":
+    "The parameters of workflows with this provider, as a JSON Schema of type object.",
+  "provider.each": "A list: one job for each of its values, which is ${{ item }}.",
+  name: "The job is called after its workflow and this; a number without it.",
+  commands: "Bash, as one text or a list of lines. ${{ name }} is a parameter.",
 
   url: "What is downloaded: http, https or ftp.",
   output: "The file it is stored in, relative to the working directory. Folders are made.",

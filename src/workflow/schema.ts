@@ -4,6 +4,8 @@
  * check can know (names of other workflows, circles, paths that are not there) is left to it.
  */
 import { curl } from "../providers/curl.ts";
+import { parts } from "../providers/custom.ts";
+import { keywords } from "../providers/json-schema.ts";
 import type { Provider } from "../providers/provider.ts";
 import { python } from "../providers/python.ts";
 import type { JsonSchema } from "../providers/read.ts";
@@ -16,11 +18,12 @@ import { VARIABLE_NAME_PATTERN } from "./variables.ts";
 const DRAFT = "http://json-schema.org/draft-07/schema#";
 const PROVIDERS: readonly Provider[] = [python, curl];
 
-/** By the name of the file they are for, without its extension. */
+/** By the name of the file they are for, without its extension; `provider` is for each of `providers/`. */
 export const bundleSchemas = (): Readonly<
-  Record<"workflows" | "variables" | "run", JsonSchema>
+  Record<"workflows" | "variables" | "run" | "provider", JsonSchema>
 > => ({
   workflows: workflowsSchema(),
+  provider: providerSchema(),
   variables: variablesSchema,
   run: {
     $schema: DRAFT,
@@ -89,6 +92,44 @@ function parametersSchema({ parameters }: Provider): JsonSchema {
   return { ...rest, properties: { ...ownKeys, ...(properties as object) } };
 }
 
+/** Parameters have any shape, so that a reference may stand for any value. */
+function providerSchema(): JsonSchema {
+  const job = forEditors(parts.schema, [], { references: true, wholes: true });
+  const parameter = forEditors(keywords.schema, [], { references: false });
+  const below = { $ref: "#/definitions/parameter" };
+  return {
+    $schema: DRAFT,
+    title: ".dstack/providers/NAME.yaml: a provider of the bundle's own",
+    type: "object",
+    properties: {
+      parameters: { ...below, description: DESCRIPTIONS["provider.parameters"] },
+      jobs: { type: "array", minItems: 1, items: { $ref: "#/definitions/job" } },
+    },
+    required: ["jobs"],
+    additionalProperties: false,
+    definitions: {
+      job: {
+        ...job,
+        properties: {
+          ...(job.properties as object),
+          each: {
+            anyOf: [reference, { type: "array", minItems: 1 }],
+            description: DESCRIPTIONS["provider.each"],
+          },
+        },
+      },
+      parameter: {
+        ...parameter,
+        properties: {
+          ...(parameter.properties as object),
+          properties: { type: ["object", "null"], additionalProperties: below },
+          items: { anyOf: [below, { type: "null" }] },
+        },
+      },
+    },
+  };
+}
+
 const variablesSchema: JsonSchema = {
   $schema: DRAFT,
   title: ".dstack/variables.yaml: variables of each workflow, and of all",
@@ -114,7 +155,12 @@ const variablesSchema: JsonSchema = {
   },
 };
 
-type Options = { readonly references: boolean };
+type Options = {
+  /** In place of a single value. */
+  readonly references: boolean;
+  /** In place of a map or a list, too. */
+  readonly wholes?: boolean;
+};
 
 /**
  * What a reader accepts, as it may be written: a reference in place of any single value, and nothing in place of
@@ -125,9 +171,11 @@ function forEditors(schema: JsonSchema, path: readonly string[], options: Option
   if (isSchemas(anyOf)) {
     return { ...rest, anyOf: anyOf.map((each) => forEditors(each, path, options)) };
   }
+  const orWhole = (each: JsonSchema): JsonSchema =>
+    options.wholes && path.length > 0 ? { anyOf: [each, reference] } : each;
   if (schema.type === "object") {
     const needed = Array.isArray(required) ? required : [];
-    return {
+    return orWhole({
       ...rest,
       ...(isSchema(properties) && { properties: forProperties(properties, needed, path, options) }),
       ...(needed.length > 0 && { required }),
@@ -136,10 +184,10 @@ function forEditors(schema: JsonSchema, path: readonly string[], options: Option
           ? forEditors(additionalProperties, path, options)
           : additionalProperties,
       }),
-    };
+    });
   }
   if (schema.type === "array" && isSchema(items)) {
-    return { ...rest, items: forEditors(items, path, options) };
+    return orWhole({ ...rest, items: forEditors(items, path, options) });
   }
   return options.references ? { anyOf: [schema, reference] } : schema;
 }

@@ -117,8 +117,10 @@ function readName(item: MapValue, names: Map<string, string>, report: Report): s
     );
   }
   const twin = names.get(name.toLowerCase());
-  names.set(name.toLowerCase(), name);
-  if (twin === undefined) return name;
+  if (twin === undefined) {
+    names.set(name.toLowerCase(), name);
+    return name;
+  }
   const isSame = twin === name ? "" : `, but for case, as ${quote(twin)}`;
   return report(value.place, `the name ${quote(name)} is taken${isSame}`, "choose another name");
 }

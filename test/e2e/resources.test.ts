@@ -95,9 +95,13 @@ it("of types that count as equally cheap and are of one generation, that with fe
 });
 
 it("a price limit below all that fits is refused with the nearest", async () => {
-  const directory = await project([workflow("a", "gpu: 1, max_price: 0.50")]);
+  const directory = await project([
+    workflow("a", "gpu: 1, max_price: 0.50"),
+    workflow("mistyped", "instance_type: g5.xlrage"),
+  ]);
   const { code, stderr } = await runErrand("plan", directory, "--local");
   expect(code).toBe(2);
+  expect(stderr).toContain("g5.xlrage: not offered in us-east-1; did you mean g5.xlarge?");
   expect(stderr).toContain(
     "a: no instance type fits; nearest: g4dn.xlarge: $0.526 an hour, at most $0.5 asked for",
   );

@@ -52,7 +52,11 @@ export async function plan(
   const misfits = chosen.filter(({ choice }) => choice.offers.length === 0);
   if (misfits.length > 0) {
     const lines = misfits.map(({ job, choice }) => `${job.name}: ${describeNearMisses(choice)}`);
-    throw new UserError(lines.join("\n"), "Ask for less under resources.");
+    const isPinned = misfits.every(({ choice }) => choice.isPinned);
+    const cure = isPinned
+      ? "Name another, or none, under resources."
+      : "Ask for less under resources.";
+    throw new UserError(lines.join("\n"), cure);
   }
   const planned = chosen.map(({ job, choice }) => ({
     ...planJob(job, choice.offers),

@@ -6,6 +6,7 @@ import { key, prefix } from "../../core/layout.ts";
 import { UV } from "../../core/uv.ts";
 import { UserError } from "../../errors.ts";
 import type { ObjectInfo, Store } from "../../ports.ts";
+import { OLDEST_MINOR } from "../../providers/python.ts";
 import { connect } from "../connect.ts";
 import { fetchPython } from "../fetch-python.ts";
 import { fetchUv, sha256 } from "../fetch-uv.ts";
@@ -59,6 +60,10 @@ function check(
   const wrong = versions.find((version) => !/^3\.\d{1,2}$/.test(version));
   if (wrong !== undefined) {
     throw new UserError(`"${wrong}" is no Python version`, 'Name major and minor, as "3.10".');
+  }
+  const tooOld = versions.find((version) => Number(version.slice(2)) < OLDEST_MINOR);
+  if (tooOld !== undefined) {
+    throw new UserError(`Python ${tooOld} is too old`, `Jobs run on 3.${OLDEST_MINOR} or later.`);
   }
   if (from !== undefined && versions.length * targets.length > 1) {
     throw new UserError("--from names one file", "Add one version for one architecture at a time.");

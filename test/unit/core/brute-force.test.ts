@@ -10,6 +10,7 @@ import { readSnapshot, SNAPSHOT_FILES } from "../../../src/aws/snapshot.ts";
 import { type Catalog, chooseOffers } from "../../../src/core/offers.ts";
 import type { Resources } from "../../../src/core/workflow.ts";
 import { makeCatalog, makeResources } from "../../support/make.ts";
+import { runs } from "../../support/property-tests.ts";
 
 const REGION = "us-east-1";
 
@@ -167,7 +168,7 @@ test("every order of types is the one that a brute force finds", async () => {
       if (chosen.length > 0) found += 1;
       expect(chosen).toEqual(bruteForce(rows, asked, offerBandPercent));
     }),
-    { numRuns: 400 },
+    { numRuns: runs(150) },
   );
-  expect(found).toBeGreaterThan(100);
+  expect(found).toBeGreaterThan(30);
 });

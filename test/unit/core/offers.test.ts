@@ -103,7 +103,14 @@ describe("of all types of us-east-1", () => {
   });
 
   test.each<[string, Partial<Resources>, string]>([
-    ["g5.9xlarge", {}, "not offered in us-east-1"],
+    ["g5.xlrage", {}, "not offered in us-east-1; did you mean g5.xlarge?"],
+    [
+      "g5.9xlarge",
+      {},
+      "not offered in us-east-1; did you mean g5.2xlarge or g5.4xlarge or g5.8xlarge?",
+    ],
+    ["gg5.xlarge", {}, "not offered in us-east-1; did you mean g5.xlarge or g5g.xlarge?"],
+    ["x9.large-and-more", {}, "not offered in us-east-1"],
     ["m5.metal", {}, "has no known price, bare metal, not on the Nitro system"],
     ["m4.large", {}, "has no known price, not on the Nitro system"],
     ["m6g.large", {}, "arm64, x86_64 asked for"],

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { interpolate, parseTemplate, type Scope } from "../../../src/providers/interpolate.ts";
 import { textScalar, type Value } from "../../../src/providers/value.ts";
+import { runs } from "../../support/property-tests.ts";
 
 const PLACE = { file: "f.yaml", line: 1, column: 1, path: "x" };
 const number: Value = { type: "scalar", value: 1.1, source: "1.10", place: PLACE };
@@ -34,7 +35,7 @@ describe("filling references in", () => {
       fc.property(text, (plain) => {
         expect(fill(escaped(plain), {}).value).toMatchObject({ value: plain });
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(400) },
     );
   });
 
@@ -48,7 +49,7 @@ describe("filling references in", () => {
         });
         expect(filled.value).toMatchObject({ value: `${before}${value}${after}` });
       }),
-      { numRuns: 1_000 },
+      { numRuns: runs(300) },
     );
   });
 

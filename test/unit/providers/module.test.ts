@@ -5,6 +5,7 @@ import { compileBundle } from "../../../src/workflow/compile.ts";
 import { makeInput, workflowsFile } from "../workflow/bundle.ts";
 
 const task = { type: "commands", script: "true" } as const;
+const download = { type: "curl", url: "https://example.com/x", output: "raw/x" } as const;
 const parameters = { type: "object", properties: { count: { type: "integer" } } };
 
 const makeProvider = (compile: (...args: never[]) => unknown): ModuleProvider => ({
@@ -16,12 +17,12 @@ const makeProvider = (compile: (...args: never[]) => unknown): ModuleProvider =>
 function compileWith(compile: (...args: never[]) => unknown, parameter = "count: 2") {
   const provider = readProviderModule({ provider: makeProvider(compile) }, "./mine.mjs");
   const workflows = workflowsFile(`  - name: go\n    provider: mine\n    ${parameter}`);
-  return compileBundle({ ...makeInput({ workflows }), providers: [provider] }).jobs;
+  return compileBundle({ ...makeInput({ workflows }), providers: [provider] });
 }
 
 describe("an operator's provider", () => {
   test("makes jobs, and what it leaves out of one is as in a workflow that does not say it", () => {
-    const [job] = compileWith(() => [{ task }]);
+    const [job] = compileWith(() => [{ task }]).jobs;
     expect(job).toMatchObject({
       name: "go",
       provider: "mine",
@@ -98,6 +99,37 @@ describe("an operator's provider", () => {
       () => [{ task, environment: { ERRAND_RUN: "x" } }],
       /"ERRAND_RUN"/,
     ],
+    [
+      "downloads what is no URL",
+      () => [{ task: { ...download, url: "example.com/x" } }],
+      /must be the URL/,
+    ],
+    [
+      "downloads by another scheme",
+      () => [{ task: { ...download, url: "file:///etc/passwd" } }],
+      /"file:" URLs are refused/,
+    ],
+    [
+      "downloads to a place outside",
+      () => [{ task: { ...download, output: "../x" } }],
+      /leads out of its folder/,
+    ],
+    [
+      "downloads to a folder",
+      () => [{ task: { ...download, output: "raw/" } }],
+      /"raw\/" is a folder/,
+    ],
+    [
+      "knows no checksum by its look",
+      () => [{ task: { ...download, sha256: "12" } }],
+      /64 hex digits/,
+    ],
+    [
+      "asks for a Python that is too old",
+      () => [{ task: { type: "python", version: "3.7", words: ["x"] } }],
+      /too old/,
+    ],
+    ["puts a NUL into a command", () => [{ task: { ...task, script: "a\0b" } }], /NUL/],
     ["makes too many jobs", () => Array(1001).fill({ task }), /makes more than 1000 jobs/],
     [
       "makes a job whose reading throws",
@@ -113,6 +145,15 @@ describe("an operator's provider", () => {
   ])("that %s is a problem of the workflow that used it", (_what, compile, message) => {
     expect(() => compileWith(compile)).toThrow(message);
     expect(() => compileWith(compile)).toThrow(/workflows\.yaml:2:5: workflows\[go\]/);
+  });
+
+  test("downloads as the provider curl does: on a burstable machine, with a warning where nothing keeps the file", () => {
+    const { jobs, warnings } = compileWith(() => [
+      { task: { ...download, sha256: "A".repeat(64) }, artifacts: ["other"] },
+    ]);
+    expect(jobs[0]?.task).toEqual({ ...download, sha256: "a".repeat(64) });
+    expect(jobs[0]?.resources.burstable).toBe(true);
+    expect(warnings.join()).toContain('"raw/x" lies under no artifact');
   });
 
   test("knows the keys of its parameters", () => {

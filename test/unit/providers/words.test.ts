@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { splitWords } from "../../../src/providers/words.ts";
+import { runs } from "../../support/property-tests.ts";
 
 const wordsOf = (line: string): readonly string[] => {
   const split = splitWords(line);
@@ -63,7 +64,7 @@ describe("splitting a line into words", () => {
         const line = words.map(([each, quoting]) => quoting(each)).join(between);
         expect(wordsOf(line)).toEqual(words.map(([each]) => each));
       }),
-      { numRuns: 1_000 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -76,7 +77,7 @@ describe("splitting a line into words", () => {
         const joined = split.type === "words" ? inBash(text) : undefined;
         if (split.type === "words" && joined !== undefined) expect(split.words).toEqual(joined);
       }),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   });
 

@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import { jobSchema } from "../../../src/core/workflow.ts";
 import { BundleError } from "../../../src/workflow/bundle-error.ts";
 import { type CompileInput, compileBundle } from "../../../src/workflow/compile.ts";
+import { runs } from "../../support/property-tests.ts";
 import { makeInput } from "./bundle.ts";
 import { oddBundles } from "./odd-bundles.ts";
 
@@ -39,7 +40,7 @@ test("a bundle made of odd parts gives valid jobs or located problems", () => {
       });
       seen.add(run(input));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(120) },
   );
   expect([...seen].sort()).toEqual(["jobs", "problems"]);
 });
@@ -53,6 +54,6 @@ test("any text in place of the files gives located problems", () => {
     fc.property(text, text, (workflows, variables) => {
       expect(run(makeInput({ workflows, variables }))).toBe("problems");
     }),
-    { numRuns: 500 },
+    { numRuns: runs(60) },
   );
 });

@@ -7,6 +7,7 @@ import {
   PAYLOAD,
   type SessionMessage,
 } from "../../../../src/aws/session/message.ts";
+import { runs } from "../../../support/property-tests.ts";
 
 /** Captured from the unmodified session-manager-plugin and amazon-ssm-agent. */
 const PLUGIN_SIZE = [
@@ -131,7 +132,7 @@ describe("messages of the data channel", () => {
       fc.property(fc.oneof(random, spoiled), (bytes) => {
         decodeMessage(bytes);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(500) },
     );
   });
 });

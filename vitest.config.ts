@@ -1,23 +1,5 @@
 import { availableParallelism } from "node:os";
-import { defineConfig, type Plugin } from "vitest/config";
-import { MUTANTS } from "./test/simulation/mutants.ts";
-
-/** With MUTANT=name, plants that bug of test/simulation/mutants.ts while the source is loaded. */
-function plantMutant(name: string): Plugin {
-  const mutant = MUTANTS.find((each) => each.name === name);
-  if (!mutant) throw new Error(`no mutant is called "${name}"`);
-  return {
-    name: "plant-mutant",
-    enforce: "pre",
-    transform(code, id) {
-      if (!id.endsWith(mutant.file)) return undefined;
-      if (code.split(mutant.find).length !== 2) {
-        throw new Error(`"${name}" does not find its place in ${mutant.file}`);
-      }
-      return code.replace(mutant.find, () => mutant.replace);
-    },
-  };
-}
+import { defineConfig } from "vitest/config";
 
 const project = (name: string, testTimeout: number) => ({
   extends: true as const,
@@ -25,7 +7,6 @@ const project = (name: string, testTimeout: number) => ({
 });
 
 export default defineConfig({
-  plugins: process.env.MUTANT ? [plantMutant(process.env.MUTANT)] : [],
   test: {
     setupFiles: ["test/support/property-tests.ts"],
     globalSetup: ["test/support/survivors.ts"],

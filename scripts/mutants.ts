@@ -1,27 +1,115 @@
 /**
  * Plants each bug of test/simulation/mutants.ts and has the simulation look for it. Prints a line
  * `caught NAME seed N` each, and `MISSED NAME` where the simulation passes, which fails the whole.
+ * `MUTANT=name` plants that one alone; `SEEDS` says how many storms each may take.
  */
-import { spawnSync } from "node:child_process";
-import { MUTANTS } from "../test/simulation/mutants.ts";
+import { availableParallelism } from "node:os";
+import { isMainThread, parentPort, Worker } from "node:worker_threads";
+import { createViteServer } from "vitest/node";
+import { MUTANTS, type Mutant } from "../test/simulation/mutants.ts";
+import type { play } from "../test/simulation/plays.ts";
 
-const SEEDS = process.env.SEEDS ?? "400";
-let caught = 0;
-let missed = 0;
-for (const { name, test = "every run" } of MUTANTS) {
-  const run = spawnSync(
-    "node_modules/.bin/vitest",
-    ["run", "--project", "simulation", "-t", test, "--reporter=dot", "--bail=1"],
-    { env: { ...process.env, MUTANT: name, SEEDS, SEED: "" }, encoding: "utf8" },
-  );
-  const seed = /seed (\d+): ([^\n]*)/.exec(`${run.stdout}${run.stderr}`);
-  if (run.status !== 0 && seed) {
-    caught += 1;
-    console.log(`caught ${name} seed ${seed[1]}: ${seed[2]}`);
-  } else {
-    missed += 1;
-    console.log(`MISSED ${name}${run.status === 0 ? "" : `\n${run.stdout}${run.stderr}`}`);
-  }
+type Plays = { readonly play: typeof play };
+type Found = { readonly number: number; readonly message: string } | undefined;
+
+const SEEDS = Number(process.env.SEEDS ?? 400);
+/** One that never answers has not been caught. */
+const MUTANT_MS_MAX = 180_000;
+
+if (isMainThread) await plantAll();
+else await work();
+
+/** The source is loaded through Vite, so that a bug can be planted while it is, and only what depends on it is loaded again. */
+async function work(): Promise<void> {
+  let planted: Mutant | undefined;
+  const server = await createViteServer({
+    configFile: false,
+    logLevel: "error",
+    server: { middlewareMode: true, ws: false, watch: null },
+    optimizeDeps: { noDiscovery: true },
+    plugins: [
+      {
+        name: "plant-mutant",
+        enforce: "pre",
+        transform: (code, id) =>
+          planted && id.endsWith(planted.file) ? plant(planted, code) : undefined,
+      },
+    ],
+  });
+  const reload = async (mutant: Mutant): Promise<Plays> => {
+    for (const file of [planted?.file, mutant.file]) {
+      for (const each of server.moduleGraph.getModulesByFile(`${process.cwd()}/${file}`) ?? []) {
+        server.moduleGraph.invalidateModule(each);
+      }
+    }
+    planted = mutant;
+    return (await server.ssrLoadModule("/test/simulation/plays.ts")) as Plays;
+  };
+  parentPort?.on("message", async (mutant: Mutant) => {
+    parentPort?.postMessage(await lookFor(mutant, await reload(mutant)));
+  });
 }
-console.log(`${caught} passed, ${missed} failed, 0 skipped`);
-if (missed > 0) process.exitCode = 1;
+
+function plant({ name, file, find, replace }: Mutant, code: string): string {
+  if (code.split(find).length !== 2)
+    throw new Error(`"${name}" does not find its place in ${file}`);
+  return code.replace(find, () => replace);
+}
+
+async function lookFor({ play: kind = "storm", number }: Mutant, plays: Plays): Promise<Found> {
+  const numbers = Array.from({ length: SEEDS }, (_, index) => index + 1);
+  for (const each of number === undefined ? numbers : [number, ...numbers]) {
+    try {
+      await plays.play(kind, each);
+    } catch (error) {
+      const [message = ""] = (error as Error).message.split("\n");
+      return { number: each, message };
+    }
+  }
+  return undefined;
+}
+
+async function plantAll(): Promise<void> {
+  const chosen = MUTANTS.filter(({ name }) => name.startsWith(process.env.MUTANT ?? ""));
+  const beganAt = performance.now();
+  const waiting = chosen.values();
+  let missed = 0;
+  const tell = (mutant: Mutant, found: Found): void => {
+    if (found) console.log(`caught ${mutant.name} seed ${found.number}: ${found.message}`);
+    else console.log(`MISSED ${mutant.name}`);
+    if (!found) missed += 1;
+  };
+  const workers = Math.min(chosen.length, availableParallelism());
+  await Promise.all(Array.from({ length: workers }, () => employ(waiting, tell)));
+  console.log(`in ${Math.round((performance.now() - beganAt) / 1000)} s`);
+  console.log(`${chosen.length - missed} passed, ${missed} failed, 0 skipped`);
+  if (missed > 0) process.exitCode = 1;
+}
+
+async function employ(
+  waiting: Iterator<Mutant>,
+  tell: (mutant: Mutant, found: Found) => void,
+): Promise<void> {
+  let worker = new Worker(new URL(import.meta.url));
+  for (let next = waiting.next(); !next.done; next = waiting.next()) {
+    const found = await ask(worker, next.value);
+    tell(next.value, found === "silent" ? undefined : found);
+    if (found !== "silent") continue;
+    await worker.terminate();
+    worker = new Worker(new URL(import.meta.url));
+  }
+  await worker.terminate();
+}
+
+function ask(worker: Worker, mutant: Mutant): Promise<Found | "silent"> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve("silent"), MUTANT_MS_MAX);
+    worker.removeAllListeners();
+    worker.once("message", (found: Found) => {
+      clearTimeout(timer);
+      resolve(found);
+    });
+    worker.once("error", reject);
+    worker.postMessage(mutant);
+  });
+}

@@ -18,7 +18,7 @@ const isNewer = (path) => {
   if (!status.isDirectory()) return status.mtimeMs > built;
   return readdirSync(path).some((name) => isNewer(`${path}/${name}`));
 };
-process.exit(["src", "scripts", "tsconfig.json", "package-lock.json"].some(isNewer) ? 0 : 1);
+process.exit(["src", "scripts", "test/simulation", "test/support", "tsconfig.json", "package-lock.json"].some(isNewer) ? 0 : 1);
 '
 if node -e "$is_stale"; then
   echo "errand: building" >&2

@@ -8,6 +8,8 @@ import { type Attempt, artifactSetSchema, runnerPhasesSchema } from "./run.ts";
 
 export type Look = {
   readonly at: number;
+  /** Since when looks have followed each other without a gap: what was absent before that may have come and gone. */
+  readonly watchedSince?: number;
   /** All instances with our tag that EC2 lists, dead or alive. */
   readonly instances: readonly Instance[];
   /** Those of this run, read after the instances. */

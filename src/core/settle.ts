@@ -276,7 +276,7 @@ function endingOf(attempt: Attempt, { job, look, facts }: Scene): Ending | undef
       ? { type: "timed-out", reason: "ended without a report, long after its max_duration" }
       : endingByDeath(attempt, instance);
   }
-  if (attempt.missingSince !== undefined && look.at - attempt.missingSince > ABSENT_MS) {
+  if (isAbsent(attempt, look)) {
     return { type: "lost", reason: "EC2 no longer knows its instance" };
   }
   if (attempt.claimedAt !== undefined) return undefined;
@@ -351,7 +351,14 @@ function isGone(attempt: Attempt, { look, facts }: Scene): boolean {
   if (attempt.voidedAt !== undefined) return true;
   if (refusalOf(attempt, look)) return true;
   // Absent is believed only some time after it was asked to terminate, listed or not.
-  const isTold = look.at - attempt.outcome.at >= TERMINATE_MS;
-  const isAbsent = attempt.missingSince !== undefined && look.at - attempt.missingSince > ABSENT_MS;
-  return isAbsent && isTold;
+  const isTold = look.at - watchedFrom(attempt.outcome.at, look) >= TERMINATE_MS;
+  return isAbsent(attempt, look) && isTold;
 }
+
+/** Absent from every look for so long that EC2 knows it no more. */
+const isAbsent = ({ missingSince }: Attempt, look: Look): boolean =>
+  missingSince !== undefined && look.at - watchedFrom(missingSince, look) > ABSENT_MS;
+
+/** A clock that was set, or a host that stood still, makes no time go by in which we looked. */
+const watchedFrom = (since: number, { watchedSince = 0 }: Look): number =>
+  Math.max(since, watchedSince);

@@ -17,7 +17,10 @@ export function createBell(sleep: (ms: number, signal: AbortSignal) => Promise<v
       if (!hasRung && ms > 0 && !signal.aborted) {
         const rung = new AbortController();
         answer = () => rung.abort();
-        await sleep(ms, AbortSignal.any([signal, rung.signal]));
+        // AbortSignal.any would do it too, at several times the price, and this is waited for all day.
+        signal.addEventListener("abort", answer);
+        await sleep(ms, rung.signal);
+        signal.removeEventListener("abort", answer);
         answer = undefined;
       }
       hasRung = false;

@@ -15,11 +15,15 @@ export type CapacityBook = {
   ) => void;
   /** Writes what has changed since the last save. */
   readonly save: () => Promise<void>;
+  /** Another daemon has planned meanwhile: what it wrote is read by the next `refresh`. */
+  readonly forget: () => void;
+  readonly refresh: () => Promise<void>;
 };
 
 export async function openCapacityBook(store: Store): Promise<CapacityBook> {
   let capacity = await readCapacity(store);
   let saved = capacity;
+  let isStale = false;
   return {
     current: () => capacity,
     rest: (offer, refusal) => {
@@ -31,7 +35,24 @@ export async function openCapacityBook(store: Store): Promise<CapacityBook> {
       await store.put(key.capacity, JSON.stringify({ format: 1, rests: current }));
       saved = current;
     },
+    forget: () => {
+      isStale = true;
+    },
+    refresh: async () => {
+      if (!isStale) return;
+      saved = await readCapacity(store);
+      capacity = merged(saved, capacity);
+      isStale = false;
+    },
   };
+}
+
+/** Of two rests of one offer the longer one. */
+function merged(one: Capacity, other: Capacity): Capacity {
+  const longer = Object.entries(other).filter(
+    ([offer, { until }]) => until > (one[offer]?.until ?? 0),
+  );
+  return longer.length === 0 ? one : { ...one, ...Object.fromEntries(longer) };
 }
 
 /** What cannot be read is begun anew: it costs one refused launch per offer. */

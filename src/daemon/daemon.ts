@@ -45,7 +45,7 @@ export type DaemonOptions = Pick<Turning, "pollMs" | "sweepMs"> & {
 };
 
 /** How often a loop that may not act looks whether it may. */
-const STANDBY_TURN_MS = 500;
+const STANDBY_TURN_MS = 1_000;
 /** How long a stopping daemon waits for calls under way. */
 const STOP_MS = 5_000;
 
@@ -62,15 +62,23 @@ export async function runDaemon(options: DaemonOptions, signal: AbortSignal): Pr
   const { lease, clock, log } = turning;
   await lease.renew();
   if (!lease.isHeld()) log.warn("another daemon plans; standing by", { host: lease.seen()?.host });
+  let standing: Promise<void> | undefined;
+  /** All loops wait for one timer. */
+  const standBy = (): Promise<void> => {
+    standing ??= clock.sleep(STANDBY_TURN_MS, stop).finally(() => {
+      standing = undefined;
+    });
+    return standing;
+  };
   const repeat = async (loop: Loop, turn: (turning: Turning) => Promise<void>) => {
     while (!stop.aborted) {
       if (loop === "lease" || lease.isHeld()) await turn(turning);
-      else await clock.sleep(STANDBY_TURN_MS, stop);
+      else await standBy();
       turning.meter.turned(loop, clock.now());
     }
   };
   const announce = async () => {
-    while (!stop.aborted && !lease.isHeld()) await clock.sleep(STANDBY_TURN_MS, stop);
+    while (!stop.aborted && !lease.isHeld()) await standBy();
     if (stop.aborted) return;
     try {
       await publishLimits(options.store, options.limits);
@@ -125,6 +133,7 @@ async function setUp(
     pulse: createPulse(store, options.settings.every.heartbeatMs),
     capacity: capacity.current,
     told: new Set<string>(),
+    looks: { since: 0, lastAt: 0 },
     mayPlan: lease.isHeld,
   };
   const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });

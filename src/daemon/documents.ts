@@ -42,10 +42,12 @@ async function findUpTo(
   }
 }
 
+const decoder = new TextDecoder();
+
 /** Undefined for what is no JSON. */
 function parseJson(body: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(body));
+    return JSON.parse(decoder.decode(body));
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

@@ -1,23 +1,28 @@
 /** What runners and users leave for the daemon: reports and cancel requests. Absorbed into the record, saved, then deleted. */
-import { key, prefix } from "../core/layout.ts";
+import { prefix } from "../core/layout.ts";
 import {
   type CancelRequest,
   cancelRequestSchema,
   type Report,
   reportSchema,
 } from "../core/observation.ts";
+import { isCloudError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { readDocument } from "./documents.ts";
 
 export type Inbox = {
   readonly reports: readonly Delivered<Report>[];
   /** By run id. */
-  readonly cancels: ReadonlyMap<string, CancelRequest>;
+  readonly cancels: ReadonlyMap<string, Delivered<CancelRequest>>;
   /** Keys of reports nobody can read. */
   readonly unreadable: readonly string[];
 };
 
-export type Delivered<Content> = { readonly key: string; readonly content: Content };
+export type Delivered<Content> = {
+  readonly key: string;
+  readonly etag: string;
+  readonly content: Content;
+};
 
 export async function readInbox(store: Store): Promise<Inbox> {
   const [reportInfos, cancelInfos] = await Promise.all([
@@ -26,11 +31,13 @@ export async function readInbox(store: Store): Promise<Inbox> {
   ]);
   const unreadable: string[] = [];
   const reports: Delivered<Report>[] = [];
-  const cancels = new Map<string, CancelRequest>();
+  const cancels = new Map<string, Delivered<CancelRequest>>();
   await Promise.all([
     ...reportInfos.map(async (info) => {
       const report = await readDocument(store, info.key, reportSchema, NOTE_BYTES_MAX);
-      if (report.type === "found") reports.push({ key: info.key, content: report.content });
+      if (report.type === "found") {
+        reports.push({ key: info.key, etag: report.etag, content: report.content });
+      }
       if (report.type === "unreadable") unreadable.push(info.key);
     }),
     ...cancelInfos.map(async (info) => {
@@ -39,7 +46,8 @@ export async function readInbox(store: Store): Promise<Inbox> {
       // Whatever it says, somebody asked for the run to end.
       const plain = { now: false, at: info.modifiedAt };
       const run = info.key.slice(prefix.cancels.length);
-      cancels.set(run, request.type === "found" ? request.content : plain);
+      const content = request.type === "found" ? request.content : plain;
+      cancels.set(run, { key: info.key, etag: request.etag, content });
     }),
   ]);
   return { reports, cancels, unreadable };
@@ -54,7 +62,18 @@ export async function removeAbsorbed(
   run: string,
   { inbox, reports }: { inbox: Inbox; reports: readonly Delivered<Report>[] },
 ): Promise<void> {
-  const keys = reports.map((report) => report.key);
-  if (inbox.cancels.has(run)) keys.push(key.cancel(run));
-  await Promise.all(keys.map((each) => store.remove(each)));
+  const cancel = inbox.cancels.get(run);
+  await Promise.all([
+    ...reports.map((report) => store.remove(report.key)),
+    ...(cancel ? [removeCancel(store, cancel)] : []),
+  ]);
+}
+
+/** One that was made more urgent since it was read has not been absorbed. */
+async function removeCancel(store: Store, { key, etag }: Delivered<CancelRequest>): Promise<void> {
+  try {
+    await store.remove(key, { ifEtag: etag });
+  } catch (error) {
+    if (!isCloudError(error, "conflict", "not-found")) throw error;
+  }
 }

@@ -47,8 +47,18 @@ export type Planner = {
   readonly newToken: () => string;
   /** Records that were told of as unreadable. */
   readonly told: Set<string>;
+  /** The looks so far, and how often there is one. */
+  readonly looks: Looks;
+  readonly pollMs: number;
   /** True while this daemon may plan: between the look and the save it may have lost its lease. */
   readonly mayPlan: () => boolean;
+};
+
+/** Begins as `{ since: 0, lastAt: 0 }`. */
+export type Looks = {
+  /** The first of those that follow each other without a gap, and the last. */
+  since: number;
+  lastAt: number;
 };
 
 export type Ticked = {
@@ -123,9 +133,19 @@ async function look(planner: Planner): Promise<World> {
   const limits = withQuotas(planner.limits, await cloud.readQuotas());
   const at = clock.now();
   checkFresh(at - beganAt);
+  noteLook(planner, at);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
   return { ...runs, at, instances, inbox, catalog, limits, quietSince, todayUsd };
+}
+
+/** Looks this far apart are no watching, nor are those between which the clock was set back. */
+const GAP_MS_MAX = 90_000;
+
+function noteLook({ looks, pollMs }: Planner, at: number): void {
+  const gapMs = at - looks.lastAt;
+  if (gapMs < 0 || gapMs > Math.max(GAP_MS_MAX, 2 * pollMs)) looks.since = at;
+  looks.lastAt = at;
 }
 
 /** What was read longer ago than this may be over: the host stood still, or its clock was set. */
@@ -181,9 +201,10 @@ function decide(planner: Planner, world: World): Decided[] {
     const { run } = before;
     const seen: Look = {
       at: world.at,
+      watchedSince: planner.looks.since,
       instances: world.instances,
       reports: reportsOf(world.inbox, run.id).map(({ content }) => content),
-      cancel: world.inbox.cancels.get(run.id),
+      cancel: world.inbox.cancels.get(run.id)?.content,
       answers: actor.answers,
       claims: actor.claims,
       consoles: actor.consoles,

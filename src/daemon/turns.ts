@@ -47,6 +47,7 @@ export async function planTurn(turning: Turning): Promise<void> {
   let waitMs = 0;
   try {
     const beganAt = clock.now();
+    await turning.capacity.refresh();
     const ticked = await tick(planner);
     meter.looked({ ...ticked, tookMs: clock.now() - beganAt });
     waitMs = ticked.hasChanged ? 0 : pauseAfter(ticked, turning);
@@ -60,9 +61,10 @@ export async function planTurn(turning: Turning): Promise<void> {
 }
 
 async function tidy(dealtWith: readonly Message[], turning: Turning): Promise<void> {
-  const { capacity, events, log } = turning;
+  const { capacity, events, lease, log } = turning;
   try {
-    await capacity.save();
+    // Who has lost the lease would write over what its holder knows.
+    if (lease.isHeld()) await capacity.save();
     if (dealtWith.length > 0) await events.acknowledge(dealtWith);
   } catch (error) {
     putOff("tidying", error, log);
@@ -119,13 +121,14 @@ export async function sweepTurn(turning: Turning): Promise<void> {
 }
 
 export async function leaseTurn(turning: Turning): Promise<void> {
-  const { lease, actor, bell, clock, log, meter, stop } = turning;
+  const { lease, actor, capacity, bell, clock, log, meter, stop } = turning;
   const wasHeld = lease.isHeld();
   try {
     const isHeld = await lease.renew();
     if (isHeld !== wasHeld) log.info(isHeld ? "lease taken" : "lease lost", {});
     if (isHeld && !wasHeld) {
       actor.forget();
+      capacity.forget();
       bell.ring();
     }
   } catch (error) {

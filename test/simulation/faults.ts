@@ -1,4 +1,5 @@
 /** What may go wrong, and how often. */
+import type { Random } from "./random.ts";
 
 /** Chances are per call; of machines per machine, of events per event. Times are milliseconds. */
 export type Faults = {
@@ -11,14 +12,18 @@ export type Faults = {
   readonly unavailable: number;
   /** The call was carried out; its answer is lost. */
   readonly lostReply: number;
+  /** A write is given up by whoever sent it, and arrives and is carried out within minutes all the same. */
+  readonly late: number;
   /** S3 answers 409 to a conditional write that it has not carried out. */
   readonly race: number;
   readonly noCapacity: number;
   readonly quota: number;
   /** RunInstances is denied before EC2 looks at the token. */
   readonly denied: number;
+  /** Of a story: one type is not offered in one zone at all. */
+  readonly unsupported: number;
   readonly listingLagMs: number;
-  /** An instance is left out of one listing. */
+  /** An instance is left out of one listing, and of those of the next minute at the most. */
   readonly omission: number;
   /** TerminateInstances does not know the instance yet, and does nothing. */
   readonly notFound: number;
@@ -62,10 +67,12 @@ export const STORM: Faults = {
   clockJump: 0.0005,
   unavailable: 0.03,
   lostReply: 0.05,
+  late: 0.005,
   race: 0.02,
   noCapacity: 0.2,
   quota: 0.03,
   denied: 0.02,
+  unsupported: 0.2,
   listingLagMs: 30_000,
   omission: 0.05,
   notFound: 0.2,
@@ -91,16 +98,47 @@ export const STORM: Faults = {
   rival: 0.25,
 };
 
+/** Nearly certain would be no storm but an outage. */
+const CHANCE_MAX = 0.5;
+
+/**
+ * Each storm is of its own kind: some faults do not occur, and some much more often than on average. What always comes
+ * together with everything else hides what comes alone, and what is rare never meets what is rare.
+ */
+export function drawStorm(random: Random): Faults {
+  const drawn = Object.entries(STORM).map(([name, value]) => [
+    name,
+    name.endsWith("Ms")
+      ? value * drawLength(name, random)
+      : Math.min(CHANCE_MAX, value * drawFrequency(random)),
+  ]);
+  return { ...STORM, ...Object.fromEntries(drawn) };
+}
+
+function drawFrequency(random: Random): number {
+  const kind = random.next();
+  if (kind < 0.35) return 0;
+  return kind < 0.8 ? 1 : 5;
+}
+
+function drawLength(name: string, random: Random): number {
+  if (!random.chance(0.2)) return 1;
+  // Errand waits two minutes for an instance to be listed.
+  return name === "listingLagMs" ? 3 : 6;
+}
+
 export const CALM: Faults = {
   crash: 0,
   pause: 0,
   clockJump: 0,
   unavailable: 0,
   lostReply: 0,
+  late: 0,
   race: 0,
   noCapacity: 0,
   quota: 0,
   denied: 0,
+  unsupported: 0,
   listingLagMs: 0,
   omission: 0,
   notFound: 0,

@@ -1,6 +1,5 @@
 /** One life of the daemon, from its start to its death: the production daemon on ports that take time, fail, and may be the last it calls. */
 
-import type { Limits } from "../../src/core/limits.ts";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports.ts";
@@ -17,7 +16,6 @@ export type Life = {
 
 export type LifeOptions = {
   readonly name: string;
-  readonly limits: Limits;
   /** Dies at this call of its life, counted from 1; before the world has done it, or after. */
   readonly dieAt?: { readonly call: number; readonly isAfter: boolean };
   /** Whether a lease's holder is known to be dead: only of daemons of the same host. */
@@ -32,6 +30,12 @@ type Fate = {
   die: () => void;
 };
 
+const WRITES = new Set(["put", "copy", "remove", "launch", "terminate"]);
+/** After these an archive may be read. */
+const READS = new Set(["open", "copy"]);
+/** S3 and EC2 give a request up that has not come in whole by then. */
+const LATE_MS_MAX = 60_000;
+
 /** What is said as an error without being one: an operator is asked to look. */
 const ALARMS = ["orphans held", "record unreadable"];
 const SCRIPT = { script: "#!/bin/bash\n", sha256: "0".repeat(64) };
@@ -39,7 +43,8 @@ const PACE = { pollMs: 30_000, sweepMs: 60_000 };
 
 export function beginLife(world: World, options: LifeOptions): Life {
   const { timeline, random } = world;
-  const { name, limits } = options;
+  const { name } = options;
+  const { limits } = world;
   const stop = new AbortController();
   let tellDeath = (): void => {};
   const death = new Promise<void>((resolve) => {
@@ -105,22 +110,41 @@ function frail<Port extends object>(
 ): Port {
   const { random, timeline } = world;
 
-  async function call(method: () => Promise<unknown>, mayRace: boolean): Promise<unknown> {
+  async function call(method: () => Promise<unknown>, mayRace: boolean, isWrite: boolean) {
     await timeline.sleep(random.between(5, 400));
     await awake(world, fate);
     fate.calls += 1;
     world.calls += 1;
-    const isLast = dieAt ? dieAt.call === fate.calls : random.chance(world.faults.crash);
-    const isAfter = dieAt ? dieAt.isAfter : random.chance(0.5);
-    if (isLast && !isAfter) await die();
+    const death = drawDeath();
+    if (death === "before") await die();
     refuse(mayRace);
+    if (isWrite && random.chance(world.faults.late)) arriveLate(method);
     const result = await method();
-    if (isLast) await die();
+    if (death === "after") await die();
     stumble();
     await awake(world, fate);
     const isLost = random.chance(world.faults.lostReply);
     if (isLost) throw new CloudError("unavailable", "the reply was lost");
     return result;
+  }
+
+  /** Whether this is its last call, and whether the world hears of it. */
+  function drawDeath(): "before" | "after" | undefined {
+    const isLast = dieAt ? dieAt.call === fate.calls : random.chance(world.faults.crash);
+    const isAfter = dieAt ? dieAt.isAfter : random.chance(0.5);
+    if (!isLast) return undefined;
+    return isAfter ? "after" : "before";
+  }
+
+  /** Whoever sent it has given it up by then, and its answer goes nowhere. */
+  function arriveLate(method: () => Promise<unknown>): never {
+    world.everLate = true;
+    timeline.at(timeline.now() + random.between(100, LATE_MS_MAX), () => {
+      method().catch((error: unknown) => {
+        if (!isCloudError(error)) world.bugs.push(error);
+      });
+    });
+    throw new CloudError("unavailable", "timed out");
   }
 
   /** Nothing is done. */
@@ -137,6 +161,7 @@ function frail<Port extends object>(
 
   function die(): Promise<never> {
     fate.die();
+    world.onDeath();
     return never();
   }
   function pause(): void {
@@ -144,6 +169,7 @@ function frail<Port extends object>(
     world.note(`${name} stands still`);
   }
   function jump(): void {
+    world.everSkewed = true;
     fate.skewMs = random.between(-600_000, 600_000);
     world.note(`${name} has its clock off by ${Math.round(fate.skewMs / 1000)} s`);
   }
@@ -151,7 +177,11 @@ function frail<Port extends object>(
   return new Proxy(port, {
     get(target, property) {
       const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
-      return (...args: unknown[]) => call(() => method.apply(target, args), isConditional(args));
+      const isWrite = WRITES.has(String(property));
+      return (...args: unknown[]) => {
+        const answer = call(() => method.apply(target, args), isConditional(args), isWrite);
+        return READS.has(String(property)) ? answer.finally(timeline.reading) : answer;
+      };
     },
   });
 }

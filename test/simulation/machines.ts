@@ -2,6 +2,7 @@
 import { type Launch, type Order, orderSchema } from "../../src/core/launches.ts";
 import { key } from "../../src/core/layout.ts";
 import type { Instance, InstanceState } from "../../src/core/observation.ts";
+import { Flag } from "./timeline.ts";
 import type { World } from "./world.ts";
 
 export type Machine = {
@@ -11,15 +12,20 @@ export type Machine = {
   readonly launchedAt: number;
   /** Listings leave it out until then. */
   readonly visibleAt: number;
-  /** Aborts when it is told to stop by its `.stop` object. */
-  readonly stop: AbortController;
-  /** Aborts when it stops running, for whatever reason. */
-  readonly off: AbortController;
+  /** And until then, now and again. */
+  hiddenUntil: number;
+  /** Raised when it is told to stop by its `.stop` object. */
+  readonly stop: Flag;
+  /** Raised when it stops running, for whatever reason. */
+  readonly off: Flag;
   state: InstanceState;
+  /** When it stopped running; infinite while it runs. */
+  endedAt: number;
   stateReason: string;
   order?: Order;
-  /** From when on it cannot reach S3. */
-  offlineAt: number;
+  /** From when on it cannot reach S3, and when it can again. */
+  readonly offlineAt: number;
+  readonly onlineAt: number;
   /** Its last report is in the bucket, or has been. */
   hasReported: boolean;
 };
@@ -41,15 +47,24 @@ export function makeMachine(world: World, launch: Launch, index: number): Machin
     index,
     launchedAt: now,
     visibleAt: now + random.between(0, faults.listingLagMs),
-    stop: new AbortController(),
-    off: new AbortController(),
+    hiddenUntil: 0,
+    stop: new Flag(),
+    off: new Flag(),
     state: "pending",
+    endedAt: Number.POSITIVE_INFINITY,
     stateReason: "",
     hasReported: false,
-    offlineAt: random.chance(faults.noNetwork)
-      ? now + random.between(0, 600_000)
-      : Number.POSITIVE_INFINITY,
+    ...offlineOf(world, now),
   };
+}
+
+/** Most networks come back. */
+function offlineOf({ random, faults }: World, now: number) {
+  const never = Number.POSITIVE_INFINITY;
+  if (!random.chance(faults.noNetwork)) return { offlineAt: never, onlineAt: never };
+  const offlineAt = now + random.between(0, 600_000);
+  const onlineAt = random.chance(0.3) ? never : offlineAt + random.between(10_000, 1_800_000);
+  return { offlineAt, onlineAt };
 }
 
 /** From power-on to power-off. */
@@ -98,6 +113,7 @@ async function claim(machine: Machine, world: World): Promise<Order | undefined>
     const content = { format: 1, by: "runner", instanceId: machine.id, at: world.timeline.now() };
     world.bucket.write(place, JSON.stringify(content));
     machine.order = order;
+    world.note(`${machine.id} claimed its order`);
     world.watch.workBegan(machine, order);
     return order;
   }
@@ -115,7 +131,8 @@ async function carryOut(machine: Machine, order: Order, world: World): Promise<v
     ? Number.POSITIVE_INFINITY
     : random.between(1_000, 600_000);
   const exitCode = random.chance(faults.jobFailure) ? 1 : 0;
-  await sleep(machine, world, Math.min(worksMs, runMs), machine.stop.signal);
+  await sleep(machine, world, Math.min(worksMs, runMs), machine.stop);
+  world.watch.workEnded(machine, order);
   const { outcome, reason } = outcomeOf(machine, { exitCode, isLate: worksMs > runMs });
   if (random.chance(0.5)) await send("ran", { exitCode });
   if (isUp(machine)) {
@@ -129,7 +146,7 @@ async function carryOut(machine: Machine, order: Order, world: World): Promise<v
 }
 
 function outcomeOf(machine: Machine, { exitCode, isLate }: { exitCode: number; isLate: boolean }) {
-  if (machine.stop.signal.aborted) return { outcome: "cancelled", reason: "cancelled" };
+  if (machine.stop.aborted) return { outcome: "cancelled", reason: "cancelled" };
   if (isLate) return { outcome: "timed-out", reason: "ran longer than max_duration" };
   return exitCode === 0
     ? { outcome: "succeeded", reason: "" }
@@ -142,11 +159,13 @@ async function report(
   order: Order,
   { world, mustEndAt }: { world: World; mustEndAt: number },
   stage: string,
-  more: object,
+  more: { readonly outcome?: string },
 ): Promise<void> {
   const { random, faults, timeline } = world;
   await sleep(machine, world, random.between(50, faults.reportMs));
-  if (!isOnline(machine, world)) await sleep(machine, world, mustEndAt - timeline.now());
+  if (!isOnline(machine, world)) {
+    await sleep(machine, world, Math.min(mustEndAt, machine.onlineAt) - timeline.now());
+  }
   if (!isUp(machine) || !isOnline(machine, world)) return;
   const { token } = machine.launch;
   const content = {
@@ -162,20 +181,25 @@ async function report(
     ...more,
   };
   world.bucket.write(key.report(token, machine.index, stage), JSON.stringify(content));
+  world.note(`${machine.id} reported ${wordsOf(stage, more)}`);
   if (stage === "finished") machine.hasReported = true;
 }
+
+const wordsOf = (stage: string, more: { outcome?: string }): string =>
+  more.outcome === undefined ? stage : `${stage}: ${more.outcome}`;
 
 /** The stop object has been written: the runner looks every few seconds. */
 export function tellStop(machine: Machine, world: World): void {
   const { random, timeline } = world;
-  timeline.at(timeline.now() + random.between(0, STOP_LOOK_MS), () => machine.stop.abort());
+  timeline.at(timeline.now() + random.between(0, STOP_LOOK_MS), machine.stop.raise);
 }
 
 export function endMachine(machine: Machine, world: World, stateReason: string, why: string): void {
   if (!isUp(machine)) return;
   machine.state = "shutting-down";
+  machine.endedAt = world.timeline.now();
   machine.stateReason = stateReason;
-  machine.off.abort();
+  machine.off.raise();
   world.note(`${machine.id} ${why}`);
   const lastsMs = world.random.chance(0.5) ? world.random.between(0, world.faults.shutdownMs) : 0;
   world.timeline.at(world.timeline.now() + lastsMs, () => {
@@ -186,12 +210,11 @@ export function endMachine(machine: Machine, world: World, stateReason: string, 
 
 export const isUp = ({ state }: Machine): boolean => state === "pending" || state === "running";
 
-const isOnline = (machine: Machine, world: World): boolean =>
-  world.timeline.now() < machine.offlineAt;
+const isOnline = ({ offlineAt, onlineAt }: Machine, { timeline }: World): boolean =>
+  timeline.now() < offlineAt || timeline.now() >= onlineAt;
 
-function sleep(machine: Machine, world: World, ms: number, early?: AbortSignal): Promise<void> {
-  const signal = early ? AbortSignal.any([machine.off.signal, early]) : machine.off.signal;
-  return world.timeline.sleep(ms, signal);
+function sleep(machine: Machine, world: World, ms: number, ...early: Flag[]): Promise<void> {
+  return world.timeline.sleep(ms, machine.off, ...early);
 }
 
 export const instanceOf = (machine: Machine): Instance => ({

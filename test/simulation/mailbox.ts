@@ -2,7 +2,7 @@
 import type { Events, Message, Wake } from "../../src/ports.ts";
 import type { Faults } from "./faults.ts";
 import type { Random } from "./random.ts";
-import type { Timeline } from "./timeline.ts";
+import { Flag, type Timeline } from "./timeline.ts";
 
 type Letter = { readonly id: string; readonly wake: Wake; visibleAt: number; receives: number };
 
@@ -40,9 +40,9 @@ export class Mailbox implements Events {
       if (letters.length > 0) return letters.map((letter) => this.#hand(letter));
       const leftMs = until - this.#timeline.now();
       if (leftMs <= 0) return [];
-      const arrival = new AbortController();
-      this.#waiting.push(() => arrival.abort());
-      await this.#timeline.sleep(leftMs, AbortSignal.any([signal, arrival.signal]));
+      const arrival = new Flag();
+      this.#waiting.push(arrival.raise);
+      await this.#timeline.sleep(leftMs, signal, arrival);
     }
     return [];
   }

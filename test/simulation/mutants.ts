@@ -1,17 +1,19 @@
 /**
  * Bugs to plant: the simulation is trusted because it catches each of these. `find` must stand in the
- * file exactly once; `npm run test:all` plants them one by one.
+ * file exactly once; `npm run test:mutants` plants them one by one.
  */
 export type Mutant = {
   readonly name: string;
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** Which test has to catch it; the storm where nothing is said. */
-  readonly test?: string;
+  /** What has to catch it; a storm where nothing is said. */
+  readonly play?: string;
+  /** Where it is looked for first. */
+  readonly number?: number;
 };
 
-const RETENTION = "retention takes away nothing";
+const RETENTION = "retention";
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -23,6 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
   const instances = await cloud.listInstances();
   const runs = await readOpenRuns(store);
   if (early) return { ...runs, at: clock.now(), instances, inbox: early, catalog: await cloud.readCatalog() };`,
+    number: 7,
   },
   {
     name: "an inbox emptied before the save",
@@ -37,12 +40,14 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        log.warn("run put off", { run: next.run.id, error: describeError(error) });
         return undefined;`,
     replace: "        return each;",
+    number: 3,
   },
   {
     name: "an ending before the claim is decided",
     file: "src/core/settle.ts",
     find: "  return isDecided ? { ...ending, at: scene.look.at } : undefined;",
     replace: "  return isDecided || ending ? { ...ending, at: scene.look.at } : undefined;",
+    number: 4,
   },
   {
     name: "an order voided in words only",
@@ -50,42 +55,49 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    await store.put(claim, body, { condition: { ifAbsent: true } });",
     replace:
       "    if (body === claim) await store.put(claim, body, { condition: { ifAbsent: true } });",
+    number: 4,
   },
   {
     name: "a claim of the runner taken for ours",
     file: "src/daemon/claims.ts",
     find: `held.content.by === "daemon" ? "voided" : "claimed"`,
     replace: `held.content.by === "daemon" ? "voided" : "voided"`,
+    number: 105,
   },
   {
     name: "a cancel that kills the upload",
     file: "src/core/step.ts",
     find: `  if (attempt.stop) return [{ type: "stop", token, index, reason: reasonFor(attempt.stop) }];`,
     replace: `  if (attempt.stop) return [{ type: "terminate", instanceId: attempt.answer.instanceId }];`,
+    number: 3,
   },
   {
     name: "a retry before the machine is gone",
     file: "src/core/plan.ts",
     find: "  if (isLiving(last)) {",
     replace: "  if (isLiving(last) && !last.outcome) {",
+    number: 5,
   },
   {
     name: "a ceiling that each run has to itself",
     file: "src/daemon/tick.ts",
     find: "      ({ room, batches } = next);",
     replace: "      ({ batches } = next);",
+    number: 2,
   },
   {
     name: "an order that no record holds left to be worked on",
     file: "src/daemon/launching.ts",
     find: "    if (!isRecorded(run, orderKey(token, index))) {",
     replace: "    if (!run && !isRecorded(run, orderKey(token, index))) {",
+    number: 44,
   },
   {
     name: "a dependent started before what it needs",
     file: "src/core/plan.ts",
     find: `  const unmet = job.needs.filter((need) => states.get(need) !== "succeeded");`,
     replace: `  const unmet = job.needs.filter((need) => states.get(need) === "waiting");`,
+    number: 4,
   },
   {
     name: "a run closed before its last status",
@@ -93,6 +105,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    await status.write(run, holds, world.at);",
     replace: `    if (isFinished(run)) await store.remove(key.open(run.id));
     await status.write(run, holds, world.at);`,
+    number: 2,
   },
   {
     name: "a gone attempt that is settled again",
@@ -105,35 +118,39 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/prune.ts",
     find: "await readReferences(pruner.store, pruner.clock);",
     replace: "{ keptBy: new Map(), unreadable: [] };",
-    test: RETENTION,
+    play: RETENTION,
   },
   {
     name: "a tag that does not look for a mark",
     file: "src/daemon/tags.ts",
     find: `  if (await keepRun(store, run, clock)) return { type: "done", before };`,
     replace: `  if (run) return { type: "done", before };`,
-    test: RETENTION,
+    play: RETENTION,
+    number: 50,
   },
   {
     name: "a condemned run taken for kept",
     file: "src/daemon/retention.ts",
     find: `    if (mark.content.stage === "kept") return true;`,
     replace: `    if (mark.content.stage !== "pruning") return true;`,
-    test: RETENTION,
+    play: RETENTION,
+    number: 89,
   },
   {
     name: "a point of no return that is passed whoever was first",
     file: "src/daemon/prune.ts",
     find: "    if (moved === undefined) return false;",
     replace: "",
-    test: RETENTION,
+    play: RETENTION,
+    number: 89,
   },
   {
     name: "inputs of a drop that nothing holds until its record stands",
     file: "src/daemon/intake.ts",
     find: "  await pin(store, run, sources);",
     replace: "",
-    test: RETENTION,
+    play: RETENTION,
+    number: 151,
   },
   {
     name: "a pin taken away before the record stands",
@@ -142,7 +159,8 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `  const run = await makeRun(intake, drop, { name, id, bundleKey });
   await unpin(intake.store, id);
   return run;`,
-    test: RETENTION,
+    play: RETENTION,
+    number: 32,
   },
   {
     name: "a launch sent otherwise than it was frozen",
@@ -157,6 +175,7 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `const cache = (sweeper.missingLaunches.cache ??= new Map());
   if (!cache.has(member.run)) cache.set(member.run, await readRun(sweeper.store, member.run));
   const saved = cache.get(member.run);`,
+    number: 2,
   },
   {
     name: "a drop deleted before its record is there",
@@ -170,59 +189,113 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/settle.ts",
     find: "  if (!next.answer) return next;",
     replace: "",
+    number: 19,
   },
   {
     name: "a new token while nobody knows what became of the last",
     file: "src/daemon/launching.ts",
     find: `kind !== "quota" && kind !== "refused"`,
     replace: `kind !== "quota" && kind !== "refused" && kind !== "unavailable"`,
+    number: 7,
   },
   {
     name: "an orphan by an unreadable record",
     file: "src/daemon/sweep.ts",
     find: `  if (saved === "unreadable") return false;`,
     replace: `  if (saved === "unreadable") return true;`,
+    number: 21,
   },
   {
     name: "a partial set used as input",
     file: "src/core/launches.ts",
     find: `each.job === job && each.outcome?.type === "succeeded"`,
     replace: `each.job === job && each.outcome?.type !== undefined`,
+    number: 2,
   },
   {
     name: "a dead daemon's lease that never lapses",
     file: "src/daemon/lease.ts",
     find: "    return at - watched.since > LEASE_MS;",
     replace: "    return false;",
+    number: 4,
   },
   {
     name: "a run closed while a machine of it lives",
     file: "src/core/states.ts",
     find: "  if (run.attempts.some(isLiving)) return false;",
     replace: "",
+    number: 2,
   },
   {
     name: "an inbox swept of runs that go on",
     file: "src/daemon/sweep.ts",
     find: `saved !== "unreadable" && isFinished(saved.run)`,
     replace: `saved !== "unreadable"`,
+    number: 3,
   },
   {
     name: "a failure retried unasked",
     file: "src/core/states.ts",
     find: `count("failed") <= job.resources.retry.failed`,
     replace: `count("failed") <= job.resources.retry.failed + 1`,
+    number: 3,
   },
   {
     name: "a machine that shuts down taken for gone",
     file: "src/core/observation.ts",
     find: `instance.state !== "terminated"`,
     replace: `instance.state !== "terminated" && instance.state !== "shutting-down"`,
+    number: 2,
   },
   {
     name: "drops that only an event can find",
     file: "src/daemon/turns.ts",
     find: "    intakes.take(drops.map((drop) => drop.key));",
     replace: "",
+  },
+  {
+    name: "a refusal taken for the answer to an earlier call",
+    file: "src/daemon/launching.ts",
+    find: "    if (!(await voidAll(frozen, options))) return lookUp(token, options, error);",
+    replace: "",
+    number: 206,
+  },
+  {
+    name: "a record saved over another's",
+    file: "src/daemon/records.ts",
+    find: "return await store.put(key.record(run.id), body, { condition: { ifEtag: etag } });",
+    replace: "return await store.put(key.record(run.id), body);",
+    number: 21,
+  },
+  {
+    name: "a record without its marker",
+    file: "src/daemon/records.ts",
+    find: `  await markOpen(store, run.id);
+  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });`,
+    replace: `  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
+  await markOpen(store, run.id);`,
+    number: 58,
+  },
+  {
+    name: "a drop taken in twice because its record is unreadable",
+    file: "src/daemon/intake.ts",
+    find: `    if (saved === "unreadable") {`,
+    replace: `    if (saved === "unreadable") continue;
+    if (saved === undefined) {`,
+    number: 2,
+  },
+  {
+    name: "a machine gone because one listing left it out",
+    file: "src/core/settle.ts",
+    find: "  return isAbsent(attempt, look) && isTold;",
+    replace: "  return attempt.missingSince !== undefined && isTold;",
+    number: 101,
+  },
+  {
+    name: "a ceiling of dollars that a launch may exceed",
+    file: "src/core/plan.ts",
+    find: "  if (room.hourlyUsd + 1e-9 < offer.hourlyUsd) {",
+    replace: "  if (room.hourlyUsd <= 0) {",
+    number: 6,
   },
 ];

@@ -4,27 +4,25 @@
  */
 import assert from "node:assert/strict";
 import { key, prefix } from "../../src/core/layout.ts";
-import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import { isFinished, runState } from "../../src/core/states.ts";
 import { HOUR, MINUTE } from "../support/make.ts";
 import { BROKEN_BUNDLES, BUNDLES } from "./bundles.ts";
-import { CALM, type Faults, STORM } from "./faults.ts";
+import { CALM, drawStorm, type Faults } from "./faults.ts";
+import { drawInstallation, INSTALLATION, type Installation } from "./installations.ts";
 import { beginLife, type Life, type LifeOptions } from "./life.ts";
 import { Random } from "./random.ts";
 import { World } from "./world.ts";
 
-const LIMITS: Limits = {
-  ...DEFAULT_LIMITS,
-  instancesMax: 4,
-  hourlyUsdMax: 0.6,
-  maxWaitMs: 6 * HOUR,
-};
 const STORM_MS = 30 * MINUTE;
 const CALM_MS_MAX = 24 * HOUR;
+/** A budget of a day would hold some runs for many: past the first midnight nothing new happens. */
+const DAY_BUDGET_MS = 50 * MINUTE;
 
 export type Story = {
   readonly seed: number;
+  /** Drawn from the seed where they are not given, and so is the installation. */
   readonly faults?: Faults;
+  readonly installation?: Installation;
   /** The first daemon dies at this call, and others by the faults alone. */
   readonly dieAt?: LifeOptions["dieAt"];
 };
@@ -32,7 +30,9 @@ export type Story = {
 /** Throws with the seed in its message when a rule is broken; returns the world at its end. */
 export async function simulate(story: Story): Promise<World> {
   const random = new Random(story.seed);
-  const world = new World(random, story.faults ?? STORM);
+  const { faults = drawStorm(random) } = story;
+  const { installation = story.faults ? INSTALLATION : drawInstallation(random) } = story;
+  const world = new World(random, faults, installation);
   const { stackTraceLimit } = Error;
   // A storm throws a lot, and stacks are what costs most of that.
   Error.stackTraceLimit = 0;
@@ -42,6 +42,7 @@ export async function simulate(story: Story): Promise<World> {
     const lines = world.story.slice(-400).join("\n");
     throw new Error(`seed ${story.seed}: ${(error as Error).message}\n${lines}`, { cause: error });
   } finally {
+    world.timeline.end();
     Error.stackTraceLimit = stackTraceLimit;
   }
   return world;
@@ -49,7 +50,7 @@ export async function simulate(story: Story): Promise<World> {
 
 async function play(world: World, { dieAt }: Story): Promise<void> {
   const { random, timeline, bucket, watch } = world;
-  watch.limits = LIMITS;
+  watch.begin();
   bucket.write(key.errand, JSON.stringify({ format: 1, installation: "inst" }));
   const users = new Users(world);
   users.come();
@@ -64,7 +65,16 @@ async function play(world: World, { dieAt }: Story): Promise<void> {
   };
   timeline.at(startMs + STORM_MS, () => {
     world.faults = CALM;
+    world.calmAt = timeline.now();
+    world.note("calm");
   });
+  if (world.limits.dayUsdMax !== undefined) {
+    timeline.at(startMs + DAY_BUDGET_MS, () => {
+      world.limits = { ...world.limits, dayUsdMax: undefined };
+      world.note("the operator lifts the budget of a day");
+      host.restart();
+    });
+  }
   const isEnded = await timeline.runUntil(startMs + STORM_MS + CALM_MS_MAX, isOver);
   assert(isEnded, `not over after ${CALM_MS_MAX / HOUR} calm hours: ${whatIsLeft(world)}`);
   watch.checkDrops(users.dropped);
@@ -79,6 +89,7 @@ class Users {
 
   constructor(world: World) {
     this.#world = world;
+    world.onDeath = () => this.#doTheWorst();
   }
 
   get isDone(): boolean {
@@ -91,8 +102,9 @@ class Users {
     for (let number = 0; number < count; number++) {
       this.#later(random.between(0, 10 * MINUTE), () => this.#drop(number));
     }
-    if (random.chance(faults.cancel))
+    for (let count = 0; count < 2 && random.chance(faults.cancel); count++) {
       this.#later(random.between(0, STORM_MS), () => this.#cancel());
+    }
     if (random.chance(faults.damage))
       this.#later(random.between(0, STORM_MS), () => this.#damage());
   }
@@ -122,7 +134,7 @@ class Users {
   #put(dropKey: string, body: Uint8Array): void {
     const { bucket } = this.#world;
     // What lies there still was overwritten before it was taken in: nobody will ever see it.
-    const current = this.dropped.findIndex((each) => each.key === dropKey);
+    const current = this.dropped.findLastIndex((each) => each.key === dropKey);
     if (current >= 0 && bucket.read(dropKey) !== undefined) this.dropped.splice(current, 1);
     const etag = bucket.write(dropKey, body);
     this.dropped.push({ key: dropKey, etag });
@@ -136,11 +148,26 @@ class Users {
     const body = { format: 1, now: random.chance(0.3), at: timeline.now() };
     bucket.write(key.cancel(run.id), JSON.stringify(body));
     this.#world.note(`cancel of ${run.id}${body.now ? " now" : ""}`);
+    if (!random.chance(0.3)) return;
+    this.#later(random.between(100, 10_000), () => {
+      bucket.write(key.cancel(run.id), JSON.stringify({ ...body, now: true }));
+      this.#world.note(`cancel of ${run.id} now`);
+    });
   }
 
-  #damage(): void {
-    const { random, bucket, watch } = this.#world;
-    const run = pick(watch.runs(), random);
+  /** A daemon has died, perhaps half-way through an intake. */
+  #doTheWorst(): void {
+    const { random, bucket, faults, watch } = this.#world;
+    const [dropKey] = bucket.keys(prefix.drops);
+    if (dropKey === undefined) return;
+    if (random.chance(faults.overwrittenDrop)) this.#put(dropKey, pick(BUNDLES, random));
+    else if (random.chance(faults.damage)) {
+      this.#damage(watch.runs().find(({ drop }) => drop.key === dropKey));
+    }
+  }
+
+  #damage(run = pick(this.#world.watch.runs(), this.#world.random)): void {
+    const { random, bucket } = this.#world;
     if (!run) return;
     bucket.damage(key.record(run.id));
     this.#world.note(`the record of ${run.id} cannot be read`);
@@ -156,12 +183,18 @@ function pick<T>(list: readonly T[], random: Random): T {
 class Host {
   readonly #world: World;
   readonly #dead = new Set<string>();
+  readonly #lives = new Set<Life>();
   #dieAt: LifeOptions["dieAt"];
   #count = 0;
 
   constructor(world: World, dieAt: LifeOptions["dieAt"]) {
     this.#world = world;
     this.#dieAt = dieAt;
+  }
+
+  /** All daemons are stopped, and begin anew with what is configured now. */
+  restart(): void {
+    for (const life of this.#lives) life.stop();
   }
 
   keep(): void {
@@ -174,7 +207,9 @@ class Host {
       const life = this.#begin();
       const isStopped = random.chance(this.#world.faults.stop);
       if (isStopped) timeline.at(timeline.now() + random.between(MINUTE, 20 * MINUTE), life.stop);
+      this.#lives.add(life);
       await life.ended;
+      this.#lives.delete(life);
       this.#dead.add(life.name);
       await timeline.sleep(random.between(0, 30_000));
     }
@@ -187,7 +222,6 @@ class Host {
     const isSameHost = this.#world.random.chance(0.5);
     return beginLife(this.#world, {
       name: `daemon-${this.#count}`,
-      limits: LIMITS,
       isDead: (name) => isSameHost && this.#dead.has(name),
       ...(dieAt ? { dieAt } : {}),
     });

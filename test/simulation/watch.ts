@@ -1,13 +1,16 @@
 /** What must never happen, checked at the moment when it would. */
 import assert from "node:assert/strict";
 import type { Launch, Order } from "../../src/core/launches.ts";
-import { key } from "../../src/core/layout.ts";
-import type { Limits } from "../../src/core/limits.ts";
+import { key, prefix } from "../../src/core/layout.ts";
 import { type Attempt, isLiving, type Run, runSchema } from "../../src/core/run.ts";
 import { ANSWER_MS } from "../../src/core/settle.ts";
-import { jobStates } from "../../src/core/states.ts";
+import { isFinished, jobStates } from "../../src/core/states.ts";
 import { isUp, type Machine } from "./machines.ts";
+import { LimitsWatch } from "./watch-limits.ts";
 import type { World } from "./world.ts";
+
+/** From a decision to the runner's next look for it, and a daemon's clock that was set meanwhile. */
+const STOP_MS = 15 * 60_000;
 
 export class Watch {
   readonly #world: World;
@@ -15,11 +18,15 @@ export class Watch {
   /** How often each attempt was begun. */
   readonly #worked = new Map<string, number>();
   readonly #refused = new Set<string>();
-  /** Set where a daemon is watched; without it nothing is checked. */
-  limits: Limits | undefined;
+  #limits: LimitsWatch | undefined;
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  /** From here on a daemon is watched; without it nothing is checked. */
+  begin(): void {
+    this.#limits = new LimitsWatch(this.#world, () => this.runs());
   }
 
   /** As they are written down. */
@@ -29,7 +36,7 @@ export class Watch {
 
   /** Choices and endings never change, and the ceilings hold. */
   recordWritten(objectKey: string): void {
-    if (!this.limits) return;
+    if (!this.#limits) return;
     const run = runSchema.parse(JSON.parse(this.#world.bucket.read(objectKey) ?? ""));
     const before = this.#runs.get(run.id);
     this.#runs.set(run.id, run);
@@ -40,14 +47,38 @@ export class Watch {
     );
     for (const attempt of gone) this.#checkForgotten(attempt);
     checkRun(run);
-    this.#checkCeilings();
+    this.#limits.recordWritten(run, before);
+    if (run.cancel && !before?.cancel) this.#world.note(`${run.id} is cancelled`);
+    for (const verdict of run.verdicts.slice(before?.verdicts.length ?? 0)) {
+      this.#world.note(`${verdict.job} will not run: ${verdict.reason}`);
+    }
+  }
+
+  capacityWritten(body: string): void {
+    this.#limits?.capacityWritten(body);
+  }
+
+  /** What users and runners leave is put away when a record says it, or its run is over. */
+  noteRemoved(objectKey: string, body: string): void {
+    if (!this.#limits || this.#world.bucket.wasDamaged) return;
+    if (objectKey.startsWith(prefix.cancels)) {
+      const run = this.#runs.get(objectKey.slice(prefix.cancels.length));
+      const isAbsorbed = run?.cancel && (run.cancel.now || !JSON.parse(body).now);
+      assert(!run || isAbsorbed || isFinished(run), `a cancel of ${run?.id} was lost`);
+      return;
+    }
+    const { run, token, index, stage } = JSON.parse(body);
+    const attempt = this.#attemptAt(run, token, index);
+    const isAbsorbed = attempt?.[stage as "finished"] !== undefined || attempt?.outcome;
+    assert(!attempt || isAbsorbed, `the report "${stage}" of ${attempt?.job} was lost`);
   }
 
   /** A run is closed when nothing of it costs money any more. */
   markerRemoved(id: string): void {
-    if (!this.limits) return;
+    if (!this.#limits) return;
     const living = this.#runs.get(id)?.attempts.filter(isLiving) ?? [];
     assert.equal(living.length, 0, `${id} was closed with ${living.length} machines`);
+    this.#world.note(`${id} is closed`);
   }
 
   /** EC2 has said no, and not merely nothing. */
@@ -57,7 +88,7 @@ export class Watch {
 
   /** All that a launch starts is written down before it is sent, or can do no work. */
   launching(launch: Launch): void {
-    if (!this.limits) return;
+    if (!this.#limits) return;
     const { bucket } = this.#world;
     assert.deepEqual(JSON.parse(bucket.read(key.launch(launch.token)) ?? "null"), launch);
     for (const [index, { run, job }] of launch.attempts.entries()) {
@@ -70,7 +101,7 @@ export class Watch {
 
   /** The work is begun once, by one machine, for a record that waits for it, on whole inputs. */
   workBegan(machine: Machine, order: Order): void {
-    if (!this.limits) return;
+    if (!this.#limits) return;
     const name = `${order.run}/${order.job.name}/${order.attempt}`;
     const { token } = machine.launch;
     const times = (this.#worked.get(`${token}.${machine.index}`) ?? 0) + 1;
@@ -93,9 +124,23 @@ export class Watch {
     }
   }
 
+  /** Whoever was asked to stop was told so, once there is calm to tell it in. */
+  workEnded(machine: Machine, order: Order): void {
+    const { calmAt, timeline } = this.#world;
+    if (!this.#limits || calmAt === undefined) return;
+    const stop = this.#attemptAt(order.run, machine.launch.token, machine.index)?.stop;
+    const isTold = machine.stop.aborted || !isUp(machine);
+    const isNew = timeline.now() - Math.max(calmAt, stop?.at ?? 0) < STOP_MS;
+    const name = `${order.run}/${order.job.name}`;
+    assert(
+      !stop || isTold || isNew,
+      `${name} was to stop for its ${stop?.reason}, and was not told`,
+    );
+  }
+
   /** Nothing of an attempt that still goes on is terminated. */
   terminating(machine: Machine): void {
-    if (!this.limits) return;
+    if (!this.#limits) return;
     const { token, attempts } = machine.launch;
     const attempt = this.#attemptAt(attempts[machine.index]?.run ?? "", token, machine.index);
     const name = `${machine.id} of ${attempt?.job}`;
@@ -154,15 +199,6 @@ export class Watch {
       !isThere || voidedAt !== undefined,
       `${job} was called gone, and ${machine?.id} is there`,
     );
-  }
-
-  #checkCeilings(): void {
-    // Of a record that nobody can read Errand counts the machines that EC2 lists, and EC2 may leave one out.
-    if (!this.limits || this.#world.bucket.wasDamaged) return;
-    const living = this.runs().flatMap((run) => run.attempts.filter(isLiving));
-    const hourlyUsd = living.reduce((sum, attempt) => sum + attempt.offer.hourlyUsd, 0);
-    assert(living.length <= this.limits.instancesMax, `${living.length} attempts live at once`);
-    assert(hourlyUsd <= this.limits.hourlyUsdMax + 1e-9, `$${hourlyUsd} an hour`);
   }
 
   #attemptAt(run: string, token: string, index: number): Attempt | undefined {

@@ -7,14 +7,17 @@ const UNREADABLE = new TextEncoder().encode('{"format":99}');
 
 export class WatchedBucket extends Bucket {
   readonly #onWrite: (key: string) => void;
-  readonly #onRemove: (key: string) => void;
+  readonly #onRemove: (key: string, body: string) => void;
   readonly #unreadable = new Set<string>();
   wasDamaged = false;
   readonly #counts = new Map<string, number>();
 
   constructor(
     now: () => number,
-    { onWrite, onRemove }: { onWrite: (key: string) => void; onRemove: (key: string) => void },
+    {
+      onWrite,
+      onRemove,
+    }: { onWrite: (key: string) => void; onRemove: (key: string, body: string) => void },
   ) {
     super(now);
     this.#onWrite = onWrite;
@@ -51,11 +54,11 @@ export class WatchedBucket extends Bucket {
   }
 
   override async remove(key: string, condition?: { ifEtag: string }): Promise<void> {
-    const wasThere = this.read(key) !== undefined;
+    const body = this.read(key);
     await super.remove(key, condition);
-    if (!wasThere) return;
+    if (body === undefined) return;
     this.#add(key, -1);
-    this.#onRemove(key);
+    this.#onRemove(key, body);
   }
 
   #add(key: string, by: number): void {

@@ -2,12 +2,14 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Launch } from "../../src/core/launches.ts";
 import { key, prefix } from "../../src/core/layout.ts";
+import type { Limits } from "../../src/core/limits.ts";
 import type { Instance } from "../../src/core/observation.ts";
 import { type Catalog, offerKey } from "../../src/core/offers.ts";
+import { quotaGroupOf } from "../../src/core/quotas.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
 import type { Cloud } from "../../src/ports.ts";
-import { makeCatalog } from "../support/make.ts";
 import type { Faults } from "./faults.ts";
+import { CATALOG, INSTALLATION, type Installation } from "./installations.ts";
 import {
   endMachine,
   instanceOf,
@@ -23,12 +25,17 @@ import { Timeline } from "./timeline.ts";
 import { Watch } from "./watch.ts";
 import { WatchedBucket } from "./watched-bucket.ts";
 
-const START_MS = Date.UTC(2026, 10, 23, 21, 15, 30);
+/** EC2 leaves an instance that it has listed out of listings for less than the two minutes that Errand waits. */
+const HIDDEN_MS_MAX = 60_000;
+const HIDDEN_EVERY_MS = 180_000;
 
 export class World implements Cloud {
   faults: Faults;
   readonly random: Random;
-  readonly timeline = new Timeline(START_MS);
+  readonly installation: Installation;
+  /** What the operator allows now. */
+  limits: Limits;
+  readonly timeline: Timeline;
   readonly bucket: WatchedBucket;
   readonly mailbox: Mailbox;
   readonly watch: Watch;
@@ -40,16 +47,33 @@ export class World implements Cloud {
   readonly bugs: unknown[] = [];
   readonly #byToken = new Map<string, Machine[]>();
   readonly #dryUntil = new Map<string, number>();
-  readonly #catalog: Catalog = makeCatalog();
+  /** What one zone does not have. */
+  readonly #unsupported: string | undefined;
+  /** Listings have been incomplete at some time. */
+  readonly everOmits: boolean;
+  /** Something that was given up was carried out later all the same. */
+  everLate = false;
+  /** A daemon's clock has been off. */
+  everSkewed = false;
+  /** When the storm was over; undefined while it goes on. */
+  calmAt: number | undefined;
+  /** Users and the bucket do their worst at the worst moment. */
+  onDeath: () => void = () => {};
 
-  constructor(random: Random, faults: Faults) {
+  constructor(random: Random, faults: Faults, installation: Installation = INSTALLATION) {
     this.random = random;
     this.faults = faults;
+    this.installation = installation;
+    this.limits = installation.limits;
+    this.timeline = new Timeline(installation.startMs);
+    this.everOmits = faults.omission > 0;
+    this.#unsupported = random.chance(faults.unsupported) ? drawPool(random) : undefined;
     this.bucket = new WatchedBucket(this.timeline.now, {
       onWrite: (written) => this.#onWrite(written),
-      onRemove: (removed) => {
+      onRemove: (removed, body) => {
         if (removed.startsWith(prefix.open))
           this.watch.markerRemoved(removed.slice(prefix.open.length));
+        if (removed.startsWith("inbox/")) this.watch.noteRemoved(removed, body);
       },
     });
     this.mailbox = new Mailbox(this.timeline, random, () => this.faults);
@@ -57,7 +81,7 @@ export class World implements Cloud {
   }
 
   note(line: string): void {
-    const seconds = (this.timeline.now() - START_MS) / 1000;
+    const seconds = (this.timeline.now() - this.installation.startMs) / 1000;
     this.story.push(`${seconds.toFixed(1).padStart(9)}s  ${line}`);
   }
 
@@ -71,7 +95,7 @@ export class World implements Cloud {
   }
 
   async readCatalog(): Promise<Catalog> {
-    return this.#catalog;
+    return CATALOG;
   }
 
   async readQuotas() {
@@ -80,8 +104,14 @@ export class World implements Cloud {
 
   async listInstances(): Promise<readonly Instance[]> {
     const now = this.timeline.now();
+    for (const machine of this.machines) {
+      const isDue = now - machine.hiddenUntil > HIDDEN_EVERY_MS;
+      if (isDue && this.random.chance(this.faults.omission)) {
+        machine.hiddenUntil = now + this.random.between(0, HIDDEN_MS_MAX);
+      }
+    }
     return this.machines
-      .filter((each) => each.visibleAt <= now && !this.random.chance(this.faults.omission))
+      .filter((each) => each.visibleAt <= now && each.hiddenUntil <= now)
       .map(instanceOf);
   }
 
@@ -120,7 +150,7 @@ export class World implements Cloud {
     }
     const existing = this.#byToken.get(launch.token);
     if (existing) return this.#launchAgain(launch, existing);
-    if (!this.#catalog.images.some((image) => image.imageId === launch.input.imageId)) {
+    if (!CATALOG.images.some((image) => image.imageId === launch.input.imageId)) {
       throw new CloudError("refused", `there is no image ${launch.input.imageId}`);
     }
     this.#refuse(launch);
@@ -155,19 +185,37 @@ export class World implements Cloud {
   #refuse({ input, attempts }: Launch): void {
     const pool = offerKey(input);
     const now = this.timeline.now();
+    if (pool === this.#unsupported) {
+      throw new CloudError("no-capacity", `${pool} is not offered`, { code: "Unsupported" });
+    }
     const isDry = (this.#dryUntil.get(pool) ?? 0) > now;
     if (isDry || this.random.chance(this.faults.noCapacity)) {
       if (!isDry) this.#dryUntil.set(pool, now + this.random.between(60_000, 400_000));
       this.note(`no ${pool} for ${attempts.length}`);
       throw new CloudError("no-capacity", `no ${pool}`, { code: "InsufficientInstanceCapacity" });
     }
-    if (this.random.chance(this.faults.quota)) {
+    if (this.random.chance(this.faults.quota) || this.#exceedsQuota(input, attempts.length)) {
       throw new CloudError("quota", "no more vCPUs", { code: "VcpuLimitExceeded" });
     }
   }
 
+  /** EC2 counts what runs or is about to, and goes on a while after that. */
+  #exceedsQuota({ instanceType }: Launch["input"], count: number): boolean {
+    const { quotas, quotaReleaseMs } = this.installation;
+    const group = quotaGroupOf(instanceType);
+    const max = group && quotas[group];
+    if (max === undefined) return false;
+    const since = this.timeline.now() - quotaReleaseMs;
+    const used = this.machines
+      .map(({ launch, endedAt }) => ({ type: launch.input.instanceType, endedAt }))
+      .filter(({ type, endedAt }) => quotaGroupOf(type) === group && endedAt > since)
+      .reduce((sum, { type }) => sum + vcpusOf(type), 0);
+    return used + count * vcpusOf(instanceType) > max;
+  }
+
   #onWrite(written: string): void {
     if (written.startsWith(prefix.records)) this.watch.recordWritten(written);
+    if (written === key.capacity) this.watch.capacityWritten(this.bucket.read(written) ?? "{}");
     if (written.startsWith(prefix.drops) || written.startsWith("inbox/")) {
       this.mailbox.post({ type: "object", key: written });
     }
@@ -176,4 +224,14 @@ export class World implements Cloud {
       if (written === key.stop(machine.launch.token, machine.index)) tellStop(machine, this);
     }
   }
+}
+
+const vcpusOf = (instanceType: string): number =>
+  CATALOG.types.find((each) => each.name === instanceType)?.vcpus ?? 0;
+
+function drawPool(random: Random): string {
+  const { types, places } = CATALOG;
+  const type = types[random.between(0, types.length - 1)];
+  const place = places[random.between(0, places.length - 1)];
+  return offerKey({ instanceType: type?.name ?? "", zone: place?.zone ?? "" });
 }

@@ -11,13 +11,20 @@ import type {
 
 type Held = {
   body: Uint8Array;
+  /** Decoded when somebody first asks. */
+  text: string | undefined;
   etag: string;
   modifiedAt: number;
   metadata: Record<string, string>;
 };
 
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
 export class Bucket implements Store {
   readonly #objects = new Map<string, Held>();
+  /** In UTF-8 order. */
+  readonly #keys: string[] = [];
   readonly #now: () => number;
   #version = 0;
 
@@ -27,21 +34,23 @@ export class Bucket implements Store {
 
   /** For the world that looks on: no call of Errand's. */
   keys(prefix: string): string[] {
-    return [...this.#objects.keys()].filter((key) => key.startsWith(prefix)).sort();
+    return this.#range(prefix, "");
   }
 
   read(key: string): string | undefined {
     const held = this.#objects.get(key);
-    return held && new TextDecoder().decode(held.body);
+    if (held) held.text ??= decoder.decode(held.body);
+    return held?.text;
   }
 
   /** Without conditions and at once; returns the ETag. */
   write(key: string, body: Uint8Array | string, metadata: Readonly<Record<string, string>> = {}) {
     this.#version += 1;
     const etag = `"${this.#version}"`;
-    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    if (!this.#objects.has(key)) insert(this.#keys, key);
     this.#objects.set(key, {
-      body: bytes,
+      body: typeof body === "string" ? encoder.encode(body) : body,
+      text: typeof body === "string" ? body : undefined,
       etag,
       modifiedAt: this.#now(),
       metadata: { ...metadata },
@@ -89,11 +98,25 @@ export class Bucket implements Store {
   }
 
   async list(prefix: string, { after = "", limit }: ListOptions = {}): Promise<ObjectInfo[]> {
-    return [...this.#objects]
-      .filter(([key]) => key.startsWith(prefix) && compareUtf8(key, after) > 0)
-      .sort(([a], [b]) => compareUtf8(a, b))
+    return this.#range(prefix, after)
       .slice(0, limit)
-      .map(([key, held]) => infoOf(key, held));
+      .flatMap((key) => {
+        const held = this.#objects.get(key);
+        return held ? [infoOf(key, held)] : [];
+      });
+  }
+
+  /** Keys with a prefix, after a key: they stand together. */
+  #range(prefix: string, after: string): string[] {
+    const keys = this.#keys;
+    let start = placeOf(keys, prefix);
+    if (compareUtf8(after, prefix) >= 0) {
+      start = placeOf(keys, after);
+      if (keys[start] === after) start += 1;
+    }
+    let end = start;
+    while (keys[end]?.startsWith(prefix)) end += 1;
+    return keys.slice(start, end);
   }
 
   async copy(from: { key: string; etag: string }, to: string): Promise<void> {
@@ -108,7 +131,7 @@ export class Bucket implements Store {
     if (held && condition && held.etag !== condition.ifEtag) {
       throw new CloudError("conflict", `${key} has changed`);
     }
-    this.#objects.delete(key);
+    if (this.#objects.delete(key)) this.#keys.splice(placeOf(this.#keys, key), 1);
   }
 }
 
@@ -119,5 +142,26 @@ const infoOf = (key: string, held: Held): ObjectInfo => ({
   modifiedAt: held.modifiedAt,
 });
 
-const compareUtf8 = (a: string, b: string): number =>
-  Buffer.compare(Buffer.from(a), Buffer.from(b));
+/** Where a key stands in sorted ones, or would. */
+function placeOf(keys: readonly string[], key: string): number {
+  let [low, high] = [0, keys.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareUtf8(keys[middle] ?? "", key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function insert(keys: string[], key: string): void {
+  keys.splice(placeOf(keys, key), 0, key);
+}
+
+/** JavaScript compares UTF-16 units, which differs only where there are surrogates. */
+function compareUtf8(a: string, b: string): number {
+  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+const SURROGATE = /[\ud800-\udfff]/;

@@ -1,6 +1,5 @@
 /** No object in the bucket, however damaged, stops the daemon or another run. */
 import { expect, test } from "vitest";
-import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
 import { createRun } from "../../../src/daemon/records.ts";
 import { CALM } from "../../simulation/faults.ts";
 import { beginLife } from "../../simulation/life.ts";
@@ -24,7 +23,7 @@ test.each([
     await createRun(world.bucket, makeRun());
     await world.bucket.put(`open/${OTHER}`, "");
     await world.bucket.put(key, damage);
-    const life = beginLife(world, { name: "daemon", limits: DEFAULT_LIMITS, isDead: () => false });
+    const life = beginLife(world, { name: "daemon", isDead: () => false });
     await world.pass(5 * MINUTE);
     life.stop();
     // What is logged as an error is for the operator to know; what is thrown is a bug.

@@ -29,8 +29,25 @@ export function renderPlan(jobs: readonly ExplainedJob[], palette: Palette): rea
   const totalUsd = jobs.reduce((sum, job) => sum + job.worstCaseUsd, 0);
   const total =
     jobs.length > 1 ? [`all jobs, each once and to its max_duration: ${formatUsd(totalUsd)}`] : [];
-  return [...renderTable(columns, rows, palette.faint), ...total, ...renderReasons(jobs, palette)];
+  return [
+    ...renderTable(columns, rows, palette.faint),
+    ...total,
+    ...renderGiven(jobs, palette),
+    ...renderReasons(jobs, palette),
+  ];
 }
+
+function renderGiven(jobs: readonly ExplainedJob[], palette: Palette): readonly string[] {
+  const rows = jobs.flatMap(({ name, secrets = {}, role }) => [
+    ...Object.entries(secrets).map(([variable, from]) => [name, variable, `from ${from}`]),
+    ...(role === undefined ? [] : [[name, "role", role]]),
+  ]);
+  if (rows.length === 0) return [];
+  const columns = [{ title: "" }, { title: "" }, { title: "" }] as const;
+  return ["", palette.faint("secrets and roles:"), ...indent(renderTable(columns, rows))];
+}
+
+const indent = (lines: readonly string[]): readonly string[] => lines.map((line) => `  ${line}`);
 
 /** Jobs for which the same holds share what is said of them. */
 function renderReasons(jobs: readonly ExplainedJob[], palette: Palette): readonly string[] {

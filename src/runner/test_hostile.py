@@ -3,6 +3,7 @@ import hashlib
 import mmap
 import os
 import shutil
+import stat
 import threading
 import time
 import unittest
@@ -114,6 +115,23 @@ class Links(Hostile):
         for name in (b"data/pipe", b"data/folder"):
             self.sync.send(listing, name, self.soon, True)
         self.assertEqual(self.world.objects, {})
+
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can make devices")
+    def test_a_device_is_left_out_and_one_in_place_of_a_file_is_not_read(self):
+        self.write(self.root + "/data/a", b"own")
+        listing = self.sync.run(self.soon)
+        os.remove(self.root + "/data/a")
+        try:
+            # /dev/zero, which has no end.
+            os.mknod(self.root + "/data/a", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+        except PermissionError:
+            self.skipTest("no devices can be made here")
+        self.world.objects.clear()
+        self.sync.send(listing, b"data/a", self.soon, True)
+        found = runner.Listing(self.sync.ground, ["data"])
+        self.assertEqual(self.world.objects, {})
+        self.assertEqual(([*found.entries], found.notes), ([b"data"], ["data/a is no file, folder or link and is left out"]))
 
 
 class Rewriting(Hostile):

@@ -26,7 +26,14 @@ export type PlanOptions = CommonOptions & {
   readonly tag?: string;
 };
 
-export type PlannedJob = {
+/** What a job is given of what the operator keeps: references, never values. */
+export type Given = {
+  /** Variables and the secrets that they take, as `/errand/token`. */
+  readonly secrets?: Readonly<Record<string, string>>;
+  readonly role?: string;
+};
+
+export type PlannedJob = Given & {
   readonly name: string;
   readonly workflow: string;
   readonly instanceType: string;
@@ -137,6 +144,7 @@ function planJob(job: Job, offers: readonly Offer[]): PlannedJob {
   return {
     name: job.name,
     workflow: job.workflow,
+    ...givenTo(job),
     instanceType,
     zones: offers.filter((offer) => offer.instanceType === instanceType).map(({ zone }) => zone),
     hourlyUsd,
@@ -149,3 +157,15 @@ function planJob(job: Job, offers: readonly Offer[]): PlannedJob {
 }
 
 const RUNNERS_UP_MAX = 3;
+
+function givenTo({ environment, role }: Job): Given {
+  const secrets = Object.entries(environment).flatMap(([name, value]) => {
+    if (typeof value === "string") return [];
+    const key = "key" in value && value.key !== undefined ? ` ${value.key}` : "";
+    return [[name, "ssm" in value ? value.ssm : `${value.secret}${key}`] as const];
+  });
+  return {
+    ...(secrets.length > 0 && { secrets: Object.fromEntries(secrets) }),
+    ...(role !== undefined && { role }),
+  };
+}

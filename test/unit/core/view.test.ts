@@ -79,3 +79,27 @@ test("a view has the shape that others build on", () => {
     ],
   });
 });
+
+test("refusals are told per job, the latest last, and what a machine said at its boot by its size", () => {
+  const refusal = {
+    ...{
+      job: "train",
+      instanceType: "m7i.large",
+      zone: "us-east-1a",
+      kind: "no-capacity" as const,
+    },
+    ...{ code: "InsufficientInstanceCapacity", message: "none", size: 1, count: 2 },
+    ...{ firstAt: 1_000, lastAt: 9_000 },
+  };
+  const earlier = { ...refusal, zone: "us-east-1b", lastAt: 2_000 };
+  const other = { ...refusal, job: "other" };
+  const lost = { ...makeStarted(), console: { at: 0, bytes: 7 } };
+  const run = { ...makeRun([lost]), refusals: [refusal, earlier, other] };
+  const [job] = viewRun(run, { at: 0, holds: [] }).jobs;
+  expect(job?.refusals.map(({ zone, lastAt }) => [zone, lastAt])).toEqual([
+    ["us-east-1b", "1970-01-01T00:00:02.000Z"],
+    ["us-east-1a", "1970-01-01T00:00:09.000Z"],
+  ]);
+  expect(job?.refusals[0]).not.toHaveProperty("size");
+  expect(job?.attempts[0]?.consoleBytes).toBe(7);
+});

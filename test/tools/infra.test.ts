@@ -19,6 +19,7 @@ import { ListDocumentsCommand } from "@aws-sdk/client-ssm";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Clients, createClients } from "../../src/aws/clients.ts";
 import { DOCUMENT_NAME } from "../../src/aws/session/document.ts";
+import type { Finding } from "../../src/cli/doctor/finding.ts";
 import { parseConfig } from "../../src/config.ts";
 import { type MotoServer, startMotoServer } from "../support/moto.ts";
 import { type MotoMachines, startMotoMachines } from "../support/moto-machines.ts";
@@ -245,6 +246,24 @@ suite("an installation on moto", () => {
     // All that the queue told was read: nothing waits, and nothing went to the dead letters.
     expect(await messagesIn(config.queueUrl ?? "")).toBe("0 0");
     expect(log).not.toMatch(/"level":"error"/);
+  });
+
+  it("is found whole by errand doctor, but for what moto has not got", async () => {
+    const { code, stdout } = await runTool(process.execPath, [main, "doctor", "--json"], {
+      env: environment,
+      cwd: folder,
+    });
+    const { findings } = JSON.parse(stdout) as { readonly findings: readonly Finding[] };
+    const told = findings.filter(({ verdict }) => verdict !== "pass");
+    expect(told.map(({ check, verdict }) => `${verdict} ${check}`)).toEqual([
+      "warn daemon",
+      // The region's parameters of moto name no image with GPU drivers.
+      "warn images",
+      // It answers 500: it simulates no policies, and describes no document of sessions.
+      "skip machines' role",
+      "fail live logs",
+    ]);
+    expect(code).toBe(1);
   });
 
   it("launches a job that names an image from that image", async () => {

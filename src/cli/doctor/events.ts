@@ -40,8 +40,26 @@ async function waitForDaemon({ store, eventMs }: Patient, name: string): Promise
   return false;
 }
 
+/** How often an object is written anew: a poll that a daemon left behind when it stopped may take an event with it. */
+const AGAIN_MS = 5_000;
+
 /** Nobody else reads the queue. What is not ours stays in it, and is seen again by the next daemon. */
-async function waitForEvent({ clients, config, eventMs }: Patient, name: string): Promise<boolean> {
+async function waitForEvent(patient: Patient, name: string): Promise<boolean> {
+  const { store } = patient;
+  let written: Promise<unknown> | undefined;
+  const writing = setInterval(() => {
+    written = store.put(name, "").catch(() => undefined);
+  }, AGAIN_MS);
+  try {
+    return await hears(patient, name);
+  } finally {
+    clearInterval(writing);
+    // What is removed hereafter is not to come back.
+    await written;
+  }
+}
+
+async function hears({ clients, config, eventMs }: Patient, name: string): Promise<boolean> {
   const events = createEvents(clients.sqs, config.queueUrl ?? "");
   const signal = AbortSignal.timeout(eventMs);
   while (!signal.aborted) {

@@ -23,7 +23,7 @@ export type QuotaGroup = (typeof QUOTA_GROUPS)[number];
 export type Quotas = Readonly<Partial<Record<QuotaGroup, number | undefined>>>;
 
 /** As AWS names them. */
-const titles: Readonly<Record<QuotaGroup, string>> = {
+export const QUOTA_TITLES: Readonly<Record<QuotaGroup, string>> = {
   standard: "Standard (A, C, D, H, I, M, R, T, Z)",
   gAndVt: "G and VT",
   p: "P",
@@ -78,12 +78,14 @@ export function quotaHold(offer: Sized, quotas: Quotas, inUse: VcpusInUse): stri
   if (group === undefined || max === undefined) return undefined;
   const used = inUse[group] ?? 0;
   if (used + offer.vcpus <= max) return undefined;
-  return `${used} of ${max} vCPUs of ${titles[group]} in use, ${offer.instanceType} needs ${offer.vcpus}`;
+  return `${used} of ${max} vCPUs of ${QUOTA_TITLES[group]} in use, ${offer.instanceType} needs ${offer.vcpus}`;
 }
 
 /** "trn1.32xlarge needs 128 vCPUs, the quota of Trn is 8". */
 export function describeExcess(offer: Sized, quotas: Quotas): string {
   const group = quotaGroupOf(offer.instanceType);
-  const told = group ? `the quota of ${titles[group]} is ${quotas[group]}` : "no quota is known";
+  const told = group
+    ? `the quota of ${QUOTA_TITLES[group]} is ${quotas[group]}`
+    : "no quota is known";
   return `${offer.instanceType} needs ${offer.vcpus} vCPUs, ${told}`;
 }

@@ -65,9 +65,10 @@ test("a sound installation passes, and nothing of the examination is left", asyn
   const { verdict, found } = await examined(makePatient());
   expect(verdict).toBe("warn");
   const bad = Object.values(found).filter(({ verdict: each }) => each !== "pass");
-  // No daemon runs, and none has made the document; roles there are none here.
+  // No daemon runs, and none has made the document; quotas and roles there are none here.
   expect(bad.map(({ check, verdict: each }) => `${each} ${check}`)).toEqual([
     "warn daemon",
+    "skip quotas",
     "skip machines' role",
     "warn live logs",
   ]);
@@ -99,6 +100,20 @@ test("a launch that EC2 would refuse names the statement to add", async () => {
   expect(found.launch?.cure).toContain(
     `{"Effect":"Allow","Action":"ec2:RunInstances","Resource":"${resource}"}`,
   );
+});
+
+test("a quota that no machine of a family fits into is told, with the others", async () => {
+  await faults.add(
+    { fault: "quota", family: "standard", vcpus: 64 },
+    { fault: "quota", family: "g-vt", vcpus: 0 },
+  );
+  const { found } = await examined(makePatient());
+  expect(found.quotas).toMatchObject({
+    verdict: "warn",
+    detail: expect.stringMatching(
+      /^vCPUs: Standard \(.*\) 64, G and VT 0; not one machine of G and VT fits$/,
+    ),
+  });
 });
 
 test("events that get lost are noticed", async () => {

@@ -259,6 +259,8 @@ suite("an installation on moto", () => {
       "warn daemon",
       // The region's parameters of moto name no image with GPU drivers.
       "warn images",
+      // Of quotas it knows those of VPC.
+      "skip quotas",
       // It answers 500: it simulates no policies, and describes no document of sessions.
       "skip machines' role",
       "fail live logs",

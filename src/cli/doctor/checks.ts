@@ -14,7 +14,13 @@ import { formatDuration } from "../render-values.ts";
 import type { Patient } from "./doctor.ts";
 import { checkEvents } from "./events.ts";
 import { fail, type Outcome, pass, skip, warn } from "./finding.ts";
-import { checkImages, checkLaunch, checkMachineRole, checkOffers } from "./machines.ts";
+import {
+  checkImages,
+  checkLaunch,
+  checkMachineRole,
+  checkOffers,
+  checkQuotas,
+} from "./machines.ts";
 
 export type Check = {
   readonly name: string;
@@ -33,6 +39,7 @@ export const CHECKS: readonly Check[] = [
   { name: "events", needs: ["bucket"], run: checkEvents },
   { name: "images", needs: ["credentials"], run: checkImages },
   { name: "offers", needs: ["images"], run: checkOffers },
+  { name: "quotas", needs: ["offers"], run: checkQuotas },
   { name: "launch", needs: ["offers", "bucket"], run: checkLaunch },
   { name: "machines' role", needs: ["credentials"], run: checkMachineRole },
   { name: "live logs", needs: ["credentials"], run: checkDocument },

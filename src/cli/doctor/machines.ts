@@ -3,6 +3,7 @@ import { findMissingRights, type Right, readProfileRole, tryLaunch } from "../..
 import { bootstrapScript } from "../../aws/user-data.ts";
 import type { Launch } from "../../core/launches.ts";
 import type { Catalog } from "../../core/offers.ts";
+import { QUOTA_GROUPS, QUOTA_TITLES, quotaGroupOf } from "../../core/quotas.ts";
 import { readInstallation } from "../../daemon/installation.ts";
 import { isCloudError } from "../../errors.ts";
 import type { Patient } from "./doctor.ts";
@@ -43,6 +44,24 @@ export async function checkOffers({ cloud, config }: Patient): Promise<Outcome> 
 
 const isOffered = (type: Catalog["types"][number], zone: string): boolean =>
   type.zones === undefined || type.zones.includes(zone);
+
+/** Of the families that the region's subnets offer. */
+export async function checkQuotas({ cloud }: Patient): Promise<Outcome> {
+  const [quotas, { types }] = await Promise.all([cloud.readQuotas(), cloud.readCatalog()]);
+  const known = QUOTA_GROUPS.filter((group) => quotas[group] !== undefined);
+  if (known.length === 0) return skip("Service Quotas tells none; jobs wait when EC2 refuses");
+  const detail = known.map((group) => `${QUOTA_TITLES[group]} ${quotas[group]}`).join(", ");
+  const short = known.filter((group) => {
+    const sizes = types.flatMap(({ name, vcpus }) => (quotaGroupOf(name) === group ? [vcpus] : []));
+    return sizes.length > 0 && Math.min(...sizes) > (quotas[group] ?? 0);
+  });
+  if (short.length === 0) return pass(`vCPUs: ${detail}`);
+  const names = short.map((group) => QUOTA_TITLES[group]).join(", ");
+  return warn(
+    `vCPUs: ${detail}; not one machine of ${names} fits`,
+    "If jobs need them, ask AWS: Service Quotas, EC2, Running On-Demand instances.",
+  );
+}
 
 /** A trial in each subnet, of the cheapest type there: subnets, image, profile, group and tags are all in it. */
 export async function checkLaunch(patient: Patient): Promise<Outcome> {

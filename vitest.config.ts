@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 
 const project = (name: string, testTimeout: number) => ({
   extends: true as const,
-  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout, hookTimeout: 60_000 },
+  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout, hookTimeout: 120_000 },
 });
 
 export default defineConfig({

@@ -13,20 +13,14 @@ node dist/scripts/storms.js 2>&1 | tee "$results/simulation.txt" || status=1
 # Planted bugs: the simulation must catch each of them.
 node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
 
-# The local cloud, killed more often.
-TORTURE_ROUNDS="${TORTURE_ROUNDS:-20}" node_modules/.bin/vitest run test/integration/local-torture.test.ts \
-  --reporter=default --reporter=json --outputFile.json="$results/torture.json" || status=1
-
-# More texts, and other ones each time: environment, words, paths and addresses on their way to a process.
+# The local cloud, killed more often; its machines in every sandbox that there is; more texts on their way to a process, and more
+# cases of every property, other ones each time.
 export FC_SEED="${FC_SEED:-$RANDOM}"
-echo "quoting: FC_SEED=$FC_SEED"
-QUOTING_RUNS="${QUOTING_RUNS:-10}" node_modules/.bin/vitest run test/e2e/quoting.test.ts \
-  --reporter=default --reporter=json --outputFile.json="$results/quoting.json" || status=1
-
-# And more cases of every property.
-PROPERTY_TIMES="${PROPERTY_TIMES:-10}" node_modules/.bin/vitest run --project unit --testTimeout=300000 \
+echo "texts and properties: FC_SEED=$FC_SEED"
+SANDBOXES=all TORTURE_ROUNDS="${TORTURE_ROUNDS:-10}" QUOTING_RUNS="${QUOTING_RUNS:-6}" PROPERTY_TIMES="${PROPERTY_TIMES:-10}" \
+  node_modules/.bin/vitest run --testTimeout=300000 local-torture local-sandbox e2e/quoting \
   any-bundle workflow/schema brute-force interpolate words session/message \
-  --reporter=default --reporter=json --outputFile.json="$results/properties.json" || status=1
+  --reporter=default --reporter=json --outputFile.json="$results/more.json" || status=1
 unset FC_SEED
 
 # Programs that we did not write: the aws command against the local cloud, our suites and an installation on moto, cfn-lint.
@@ -36,6 +30,6 @@ node_modules/.bin/vitest run --project tools \
 # The runner with what is large: 5 GiB, 10,000 files, a log of 2 GB, a minute without network.
 python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
 
-node dist/scripts/tally.js "$results/simulation.txt" "$results/mutants.txt" "$results/torture.json" \
-  "$results/quoting.json" "$results/properties.json" "$results/heavy.txt" "$results/tools.json" || status=1
+node dist/scripts/tally.js "$results/simulation.txt" "$results/mutants.txt" "$results/more.json" \
+  "$results/heavy.txt" "$results/tools.json" || status=1
 exit "$status"

@@ -290,24 +290,33 @@ function assemble(
       inputs,
     }));
   });
-  checkJobs(jobs, input, report);
+  checkJobs(jobs, closure, input, report);
   return jobs;
 }
 
-function checkJobs(jobs: readonly Job[], { limits }: CompileInput, report: Report): void {
+function checkJobs(
+  jobs: readonly Job[],
+  workflows: readonly Workflow[],
+  { limits }: CompileInput,
+  report: Report,
+): void {
   const place = nowhere(".dstack/workflows.yaml");
   if (jobs.length > limits.jobsMax) {
     const hint = "run fewer at once, or have the operator raise jobsMax";
     report(place, `the run has ${jobs.length} jobs, ${limits.jobsMax} are allowed`, hint);
     return;
   }
-  const names = new Set<string>();
+  const owners = new Map<string, string>();
   let characters = 0;
   for (const job of jobs) {
-    if (names.has(job.name)) {
-      report(place, `two jobs are called ${quote(job.name)}`, "rename one of the workflows");
+    const owner = owners.get(job.name);
+    if (owner !== undefined) {
+      const at = workflows.find(({ name }) => name === job.workflow)?.place ?? place;
+      const cure =
+        owner === job.workflow ? "give it each value once" : "rename one of the workflows";
+      report(at, `two jobs are called ${quote(job.name)}`, cure);
     }
-    names.add(job.name);
+    owners.set(job.name, job.workflow);
     characters += JSON.stringify(job).length;
     if (characters > JOBS_CHARACTERS_MAX) {
       report(place, "the jobs come to more than 16 MiB", "use fewer or shorter variables");

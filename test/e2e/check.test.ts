@@ -187,7 +187,7 @@ it("refuses paths that lead out, units that are none, and amounts that no machin
     'artifacts[2]: "." is the working directory itself',
     "cpu: must be a whole number, 1 or more, found the number 0",
     'memory: must be an amount with its unit, as in "32GB", found the number 32',
-    "gpu: must be a number of GPUs, or a map of count, name and memory, found the number -1",
+    "gpu: must be a whole number of GPUs, or a map of count, name and memory, found the number -1",
     'disk: must be an amount with its unit, as in "32GB", found the text "10 apples"',
     'max_duration: must be a length of time, as in "90m", found the text "soon"',
     'max_price: must be a price in US dollars an hour, above 0, found the text "free"',

@@ -1,4 +1,7 @@
-/** Machines in sandboxes of each kind, as this user and, where the test may, as an ordinary one. */
+/**
+ * Machines in the sandbox that this host lets us have, and with SANDBOXES=all in each that it does: as this user and, where the
+ * test may, as an ordinary one.
+ */
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -19,8 +22,10 @@ const KINDS = ["bwrap", "unshare"] as const;
 const reasons = new Map(
   await Promise.all(KINDS.map(async (kind) => [kind, await whyNot(kind)] as const)),
 );
+const had = KINDS.filter((kind) => reasons.get(kind) === "");
+const kinds = process.env.SANDBOXES === "all" || had.length === 0 ? KINDS : had.slice(0, 1);
 const USERS = isRoot ? [undefined, ORDINARY_USER] : [undefined];
-const cases = KINDS.flatMap((sandbox) => USERS.map((user) => ({ sandbox, user })));
+const cases = kinds.flatMap((sandbox) => USERS.map((user) => ({ sandbox, user })));
 const describeUser = (user: number | undefined): string =>
   user === undefined ? (isRoot ? "root" : "this user") : "an ordinary user";
 

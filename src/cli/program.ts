@@ -83,7 +83,11 @@ function portNumber(text: string): number {
   throw new InvalidArgumentError("it is no port: 0 to 65535.");
 }
 
-const portNumbers = (text: string): number[] => text.split(",").map(portNumber);
+const portNumbers = (text: string): number[] =>
+  text.split(",").map((each) => {
+    if (portNumber(each) > 0) return Number(each);
+    throw new InvalidArgumentError("0 is no port that anything listens on: 1 to 65535.");
+  });
 
 /** `[DIR] [WORKFLOW…] [--NAME VALUE]…`: whatever is no option of ours is a variable. */
 const asked = (command: Command): Command =>

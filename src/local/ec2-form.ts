@@ -1,6 +1,7 @@
 /** Reads the form of EC2's Query protocol (`TagSpecification.1.Tag.2.Key=…`). What an operation does not know is refused, never ignored. */
 import { z } from "zod";
 import { ApiError } from "./http.ts";
+import { describeProblem, isMissing } from "./problems.ts";
 
 /** More than any call we know needs; RunInstances sends about forty. */
 const PARAMETERS_MAX = 2_000;
@@ -78,10 +79,10 @@ function refusal(error: z.ZodError): ApiError {
     return new ApiError(501, "UnknownParameter", `the local cloud does not know ${name}`);
   }
   const name = path.join(".");
-  if (issue?.code === "invalid_type" && issue.message.endsWith("received undefined")) {
+  if (issue && isMissing(issue)) {
     const message = `The request must contain the parameter ${name}`;
     return new ApiError(400, "MissingParameter", message);
   }
-  const message = `Invalid value for ${name}: ${issue?.message ?? "not understood"}`;
+  const message = `Invalid value for ${name}: ${issue ? describeProblem(issue) : "not understood"}`;
   return new ApiError(400, "InvalidParameterValue", message);
 }

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { isOperation, listNearOperations, SERVICES } from "./operations.ts";
+import { describeProblem } from "./problems.ts";
 import { matchesWildcard } from "./wildcards.ts";
 
 const DAY_MS = 86_400_000;
@@ -265,7 +266,7 @@ function describe(rule: unknown, index: number, error: z.ZodError): readonly str
     if (issue.code === "unrecognized_keys") {
       return `${place}: it has no field ${issue.keys.join(", ")}`;
     }
-    const isMissing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
-    return `${place}: ${issue.path.join(".")}: ${isMissing ? "is missing" : issue.message}`;
+    const path = issue.path.join(".");
+    return `${place}: ${path === "" ? "" : `${path}: `}${describeProblem(issue)}`;
   });
 }

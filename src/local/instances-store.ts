@@ -5,6 +5,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { describeProblems } from "./problems.ts";
 
 const tagsSchema = z.record(z.string(), z.string());
 
@@ -154,7 +155,7 @@ async function readAll(folder: string): Promise<readonly Reservation[]> {
       const path = join(folder, name);
       const parsed = reservationSchema.safeParse(JSON.parse(await readFile(path, "utf8")));
       if (parsed.success) return parsed.data;
-      throw new Error(`reading ${path}: ${z.prettifyError(parsed.error)}`);
+      throw new Error(`reading ${path}: ${describeProblems(parsed.error).join("; ")}`);
     }),
   );
   return read.toSorted((left, right) => left.launchedAt - right.launchedAt);

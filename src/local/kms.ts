@@ -3,6 +3,7 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:cr
 import { z } from "zod";
 import { ACCOUNT_ID, REGION } from "./ec2-world.ts";
 import { ApiError, readBody, type Service } from "./http.ts";
+import { describeProblems } from "./problems.ts";
 
 export type Kms = {
   readonly service: Service;
@@ -54,7 +55,7 @@ export function createKms(secret: Buffer): Kms {
         const text = (await readBody(request, BODY_BYTES_MAX)).toString();
         const parsed = generateDataKey.safeParse(JSON.parse(text));
         if (!parsed.success) {
-          throw new ApiError(400, "ValidationException", z.prettifyError(parsed.error));
+          throw new ApiError(400, "ValidationException", describeProblems(parsed.error).join("; "));
         }
         const { KeyId, NumberOfBytes, EncryptionContext } = parsed.data;
         const plain = randomBytes(NumberOfBytes);

@@ -201,6 +201,8 @@ export function findOperation(asked: Asked): OperationName {
     (a, b) => countNeeds(b) - countNeeds(a),
   )[0];
   const given = [...asked.query.keys()].filter((name) => !isSignature(name));
+  const resource = given.find((name) => SUB_RESOURCES[name] && !isNeeded(route, name));
+  if (resource !== undefined) throw notImplemented(`S3 ${nameOperation(asked, resource)}`);
   if (!route) {
     const parameters = given.length > 0 ? ` with ${given.join(", ")}` : "";
     throw notImplemented(`S3 ${asked.method} on a ${asked.on}${parameters}`);
@@ -211,6 +213,49 @@ export function findOperation(asked: Asked): OperationName {
   if (header !== undefined) throw notImplemented(`the header ${header} for ${route.name}`);
   return route.name;
 }
+
+const isNeeded = (route: Route | undefined, name: string): boolean =>
+  Object.hasOwn(route?.needs ?? {}, name);
+
+/** As AWS calls it, such as `GetBucketVersioning`. */
+function nameOperation({ method, on }: Asked, resource: string): string {
+  if (resource === "versions") return "ListObjectVersions";
+  const verb = `${method[0]}${method.slice(1).toLowerCase()}`;
+  return `${verb}${on === "bucket" ? "Bucket" : "Object"}${SUB_RESOURCES[resource]}`;
+}
+
+/** What buckets and objects have besides, by its parameter: without an operation of its own here it would pass for one of the object's. */
+const SUB_RESOURCES: Readonly<Record<string, string>> = {
+  accelerate: "AccelerateConfiguration",
+  acl: "Acl",
+  analytics: "AnalyticsConfiguration",
+  attributes: "Attributes",
+  cors: "Cors",
+  encryption: "Encryption",
+  "intelligent-tiering": "IntelligentTieringConfiguration",
+  inventory: "InventoryConfiguration",
+  "legal-hold": "LegalHold",
+  lifecycle: "LifecycleConfiguration",
+  location: "Location",
+  logging: "Logging",
+  metrics: "MetricsConfiguration",
+  notification: "NotificationConfiguration",
+  "object-lock": "ObjectLockConfiguration",
+  ownershipControls: "OwnershipControls",
+  policy: "Policy",
+  policyStatus: "PolicyStatus",
+  publicAccessBlock: "PublicAccessBlock",
+  replication: "Replication",
+  requestPayment: "RequestPayment",
+  restore: "Restore",
+  retention: "Retention",
+  select: "SelectContent",
+  tagging: "Tagging",
+  torrent: "Torrent",
+  versioning: "Versioning",
+  versions: "ObjectVersions",
+  website: "Website",
+};
 
 function fits(route: Route, { method, on, query, headers }: Asked): boolean {
   const isCopy = headers["x-amz-copy-source"] !== undefined;
@@ -231,7 +276,7 @@ const isSignature = (name: string): boolean =>
   name === "x-id" || name.startsWith("X-Amz-") || name.startsWith("x-amz-");
 
 function mayAsk(route: Route, name: string, value: string): boolean {
-  if (Object.hasOwn(route.needs ?? {}, name)) return true;
+  if (isNeeded(route, name)) return true;
   const allowed = route.query ?? [];
   return allowed.includes(name) || allowed.includes(`${name}=${value}`);
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { ACCOUNT_ID } from "./ec2-world.ts";
 import { ApiError } from "./http.ts";
+import { describeProblems } from "./problems.ts";
 import { fillIn, splitWords } from "./session-words.ts";
 
 const contentSchema = z.strictObject({
@@ -101,7 +102,8 @@ function readContent(text: string): z.infer<typeof contentSchema> {
   try {
     return contentSchema.parse(JSON.parse(text));
   } catch (error) {
-    const words = error instanceof z.ZodError ? z.prettifyError(error) : "it is not JSON";
+    const words =
+      error instanceof z.ZodError ? describeProblems(error).join("; ") : "it is not JSON";
     throw new ApiError(400, "InvalidDocumentContent", words);
   }
 }

@@ -17,6 +17,7 @@ import { ApiError } from "./http.ts";
 import type { Placed } from "./instances-store.ts";
 import type { Kms } from "./kms.ts";
 import type { SSM_SESSION_OPERATIONS } from "./operations.ts";
+import { describeProblems } from "./problems.ts";
 import { createDocumentSchema, type Documents, openDocuments } from "./session-documents.ts";
 import { createSessionFaults, isKeptAway } from "./session-faults.ts";
 import type { AgentKms } from "./session-handshake.ts";
@@ -247,5 +248,5 @@ const describe = ({ instance: { id, address } }: Placed, AgentVersion: string) =
 function parse<Value>(schema: z.ZodType<Value>, body: unknown): Value {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw new ApiError(400, "ValidationException", z.prettifyError(parsed.error));
+  throw new ApiError(400, "ValidationException", describeProblems(parsed.error).join("; "));
 }

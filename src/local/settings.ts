@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
+import { describeProblem } from "./problems.ts";
 import { EGRESS_CHOICES, SANDBOX_CHOICES } from "./sandbox.ts";
 
 const DAY_MS = 86_400_000;
@@ -49,7 +50,9 @@ export async function readSettings(directory: string, given: Given): Promise<Set
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code !== "unrecognized_keys") return `${issue.path.join(".")}: ${issue.message}`;
+  if (issue.code !== "unrecognized_keys") {
+    return `${issue.path.join(".")}: ${describeProblem(issue)}`;
+  }
   return `there is no setting ${issue.keys.join(", ")}, there are ${Object.keys(DEFAULT_SETTINGS).join(", ")}`;
 }
 

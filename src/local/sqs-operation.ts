@@ -1,6 +1,7 @@
 /** What the operations of SQS have in common: how their input is read, and how a queue is found. */
 import { z } from "zod";
 import { ApiError, notImplemented } from "./http.ts";
+import { describeProblems } from "./problems.ts";
 import type { Queue, Queues } from "./sqs-queues.ts";
 
 /** AWS's own limits. */
@@ -30,7 +31,7 @@ export function operation<Shape extends z.ZodRawShape>(
     if (parsed.success) return run(parsed.data as z.infer<z.ZodObject<Shape>>, context);
     const issue = parsed.error.issues[0];
     if (issue?.code === "unrecognized_keys") throw notImplemented(`the field ${issue.keys[0]}`);
-    throw invalid(`${issue?.path.join(".")}: ${issue?.message}`);
+    throw invalid(describeProblems(parsed.error).join("; "));
   };
 }
 

@@ -5,13 +5,16 @@ import {
   DeleteBucketCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
+  DeleteObjectTaggingCommand,
   GetBucketLocationCommand,
+  GetBucketVersioningCommand,
   GetObjectTaggingCommand,
   HeadBucketCommand,
   ListBucketsCommand,
   ListObjectsCommand,
   ListObjectsV2Command,
   type ListObjectsV2CommandInput,
+  ListObjectVersionsCommand,
   PutObjectCommand,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -362,5 +365,14 @@ describe("what is not implemented", () => {
     expect(
       await refusalOf(test.s3.send(new GetObjectTaggingCommand({ Bucket, Key: "refused/there" }))),
     ).toBe("NotImplemented");
+  });
+
+  it("is named as AWS names it, also where a bucket or an object has something besides", async () => {
+    const versioning = test.s3.send(new GetBucketVersioningCommand({ Bucket }));
+    await expect(versioning).rejects.toThrow("does not implement S3 GetBucketVersioning");
+    const tagging = test.s3.send(new DeleteObjectTaggingCommand({ Bucket, Key: "refused/there" }));
+    await expect(tagging).rejects.toThrow("does not implement S3 DeleteObjectTagging");
+    const later = test.s3.send(new ListObjectVersionsCommand({ Bucket, KeyMarker: "x" }));
+    await expect(later).rejects.toThrow("does not implement S3 ListObjectVersions");
   });
 });

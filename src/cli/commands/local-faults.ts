@@ -93,7 +93,7 @@ function check(value: unknown, file?: string): void {
     if (!(error instanceof FaultRuleError)) throw error;
     const place = file === undefined ? "" : `${file}: `;
     const problems = error.problems.map((problem) =>
-      file === undefined ? problem.replace(/^rule 1 \((.*?)\)/, "$1") : problem,
+      file === undefined ? problem.replace(/^rule 1( \((.*?)\))?/, "the fault $2") : problem,
     );
     throw new UserError(problems.map((problem) => `${place}${problem}`).join("\n"), HINT);
   }

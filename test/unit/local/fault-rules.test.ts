@@ -16,7 +16,7 @@ describe("a rule", () => {
       'rule 1 (earthquake): there is no fault "earthquake"; the faults are error, throttle',
     ],
     ["no fault", [{ times: 1 }], "rule 1: fault is missing; the faults are error, throttle"],
-    ["what is no object", ["throttle"], "rule 1: "],
+    ["what is no object", ["throttle"], "rule 1: must be an object"],
     [
       "a field of another fault",
       [{ ...noCapacity, ms: 5 }],
@@ -31,6 +31,11 @@ describe("a rule", () => {
       "a field that is missing",
       [{ fault: "delay", operation: "ec2:*" }],
       "rule 1 (delay): ms: is missing",
+    ],
+    [
+      "a field of another type",
+      [{ fault: "delay", operation: "ec2:*", ms: "soon" }],
+      "rule 1 (delay): ms: must be a number",
     ],
     [
       "an operation without its service",

@@ -32,7 +32,14 @@ it("no file, and an empty one, say nothing", async () => {
 
 it.each([
   ["a setting that there is not", "bootTime: 20\n", /no setting bootTime, there are bootMs/],
-  ["a value that is none", "bootMs: soon\n", /settings\.yaml.*bootMs: /],
+  ["a value that is none", "bootMs: soon\n", /settings\.yaml.*bootMs: must be a number$/],
+  ["a part of a millisecond", "bootMs: 1.5\n", /bootMs: must be a whole number$/],
+  [
+    "a kind that there is not",
+    "sandbox: jail\n",
+    /sandbox: must be one of auto, bwrap, unshare, none$/,
+  ],
+  ["no port", "allowLoopback: [80, 0]\n", /allowLoopback\.1: must be at least 1$/],
   ["a list", "- bootMs\n", /holds no settings/],
   ["what is no YAML", "bootMs: [\n", /reading .*settings\.yaml/],
 ])("refuses %s and says where", async (_, text, message) => {

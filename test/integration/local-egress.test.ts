@@ -1,0 +1,169 @@
+/** The way out that machines in sandboxes have: relay.py as it is served to them, with the host's own proxy behind it or nothing. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, request, type Server } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+
+const SERVE = `
+import json, socket, sys, time
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+import relay
+listener = socket.create_server(("127.0.0.1", 0))
+relay.serve([("proxy", listener)], json.loads(sys.argv[2]), ())
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+`;
+
+type Settings = {
+  readonly egress: "any" | "public" | "none";
+  readonly proxies?: Readonly<Record<string, string>>;
+};
+
+/** Returns the port of the proxy that a machine would have. */
+async function serve({ egress, proxies = {} }: Settings): Promise<number> {
+  const folder = join(import.meta.dirname, "../../src/local");
+  const words = ["-I", "-c", SERVE, folder, JSON.stringify({ egress, proxies })];
+  const child: ChildProcess = spawn("python3", words, { stdio: ["pipe", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  if (!child.stdout) throw new Error("the relay has no output");
+  const [port] = await once(createInterface(child.stdout), "line");
+  return Number(port);
+}
+
+type Answer = { readonly status: number; readonly text: string };
+
+async function get(port: number, target: string): Promise<Answer> {
+  const asked = request({ host: "127.0.0.1", port, path: target }).end();
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  let text = "";
+  for await (const chunk of response.setEncoding("utf8")) text += chunk;
+  return { status: response.statusCode ?? 0, text };
+}
+
+async function openTunnel(port: number, path: string): Promise<{ status: number; socket: Socket }> {
+  const asked = request({ host: "127.0.0.1", port, method: "CONNECT", path }).end();
+  const [response, socket] = (await once(asked, "connect")) as [IncomingMessage, Socket];
+  onTestFinished(() => void socket.destroy());
+  return { status: response.statusCode ?? 0, socket };
+}
+
+/** A proxy of the host: it tells what it was asked for, and a tunnel through it ends at an echo. */
+let upstream: Server;
+const asked: { readonly line: string; readonly authorization: string | undefined }[] = [];
+
+beforeAll(async () => {
+  const note = ({ method, url, headers }: IncomingMessage): void => {
+    asked.push({ line: `${method} ${url}`, authorization: headers["proxy-authorization"] });
+  };
+  upstream = createServer((incoming, response) => {
+    note(incoming);
+    response.end("from outside");
+  });
+  upstream.on("connect", (incoming: IncomingMessage, socket: Socket) => {
+    note(incoming);
+    // Its first bytes come with the head.
+    socket.write("HTTP/1.1 200 Connection established\r\n\r\nhello ");
+    socket.pipe(socket);
+  });
+  await once(upstream.listen(0, "127.0.0.1"), "listening");
+});
+
+afterAll(() => {
+  upstream.close();
+  upstream.closeAllConnections();
+});
+
+const hostProxy = (): string =>
+  `http://me:p%40ss@127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+const AUTHORIZATION = `Basic ${Buffer.from("me:p@ss").toString("base64")}`;
+
+describe("through the host's own proxy", () => {
+  it("a request goes as it was sent, with the name and the password that the host has for it", async () => {
+    const port = await serve({ egress: "any", proxies: { http: hostProxy() } });
+    const answer = await get(port, "http://somewhere.test/file?a=b");
+    expect(answer).toEqual({ status: 200, text: "from outside" });
+    expect(asked.at(-1)).toEqual({
+      line: "GET http://somewhere.test/file?a=b",
+      authorization: AUTHORIZATION,
+    });
+  });
+
+  it("a tunnel carries bytes both ways, also those that came with its opening", async () => {
+    const port = await serve({ egress: "any", proxies: { all: hostProxy() } });
+    const { status, socket } = await openTunnel(port, "somewhere.test:443");
+    expect(status).toBe(200);
+    let seen = "";
+    socket.setEncoding("utf8").on("data", (text: string) => {
+      seen += text;
+    });
+    socket.write("world");
+    await expect.poll(() => seen).toBe("hello world");
+    expect(asked.at(-1)).toEqual({
+      line: "CONNECT somewhere.test:443",
+      authorization: AUTHORIZATION,
+    });
+  });
+
+  it("goes nothing that names the host's loopback, nor what NO_PROXY names", async () => {
+    const proxies = { http: hostProxy(), no: "10.1.2.3,internal.test:8080" };
+    const port = await serve({ egress: "public", proxies });
+    const before = asked.length;
+    for (const host of ["localhost", "a.localhost", "127.0.0.1:80", "[::1]", "169.254.169.254"]) {
+      expect(await get(port, `http://${host}/`), host).toMatchObject({ status: 403 });
+    }
+    // Asked for directly, and that is refused for what it is.
+    expect((await get(port, "http://10.1.2.3/")).text).toContain("10.1.2.3 is private");
+    expect(asked).toHaveLength(before);
+    expect(await get(port, "http://internal.test/")).toMatchObject({ status: 200 });
+  });
+});
+
+describe("without one", () => {
+  it("egress none lets nothing out", async () => {
+    const port = await serve({ egress: "none", proxies: { http: hostProxy() } });
+    const before = asked.length;
+    const { status, text } = await get(port, "http://somewhere.test/");
+    expect([status, text]).toEqual([403, expect.stringContaining("no way out (egress: none)")]);
+    expect((await openTunnel(port, "somewhere.test:443")).status).toBe(403);
+    expect(asked).toHaveLength(before);
+  });
+
+  it.each(["10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "[fd00::1]"])(
+    "egress public refuses the private address %s, by request and by tunnel",
+    async (host) => {
+      const port = await serve({ egress: "public" });
+      const { status, text } = await get(port, `http://${host}/`);
+      expect([status, text]).toEqual([403, expect.stringContaining("is private")]);
+      expect((await openTunnel(port, `${host}:443`)).status).toBe(403);
+    },
+  );
+
+  const own = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ internal, family }) => !internal && family === "IPv4")?.address;
+
+  it.skipIf(own === undefined)("the host's own addresses are no way to its ports", async () => {
+    const server = createServer((_, response) => response.end("secret")).listen(0, "0.0.0.0");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const port = await serve({ egress: "any" });
+    const answer = await get(port, `http://${own}:${(server.address() as AddressInfo).port}/`);
+    expect(answer.status).toBe(403);
+    expect(answer.text).toContain("is the host itself");
+  });
+
+  it("what is no request is answered with 400, and the next one is served", async () => {
+    const port = await serve({ egress: "none" });
+    const socket = connect(port, "127.0.0.1").end("GET\r\n\r\n");
+    let seen = "";
+    for await (const chunk of socket.setEncoding("utf8")) seen += chunk;
+    expect(seen).toMatch(/^HTTP\/1\.1 400 /);
+    expect((await get(port, "ftp://somewhere.test/")).status).toBe(400);
+    expect((await get(port, "http://somewhere.test/")).status).toBe(403);
+  });
+});

@@ -3,7 +3,13 @@
  * know nothing of it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type CallFault, matchesFields, type RuleOf, statusOf } from "./fault-rules.ts";
+import {
+  CALL_FAULTS,
+  type CallFault,
+  matchesFields,
+  type RuleOf,
+  statusOf,
+} from "./fault-rules.ts";
 import type { Faults } from "./faults.ts";
 import { ApiError, HangUp, type LocalResponse, type UnsignedRequest } from "./http.ts";
 import type { ServiceName } from "./signature.ts";
@@ -30,14 +36,6 @@ export type CallFaults = {
   /** Throws ApiError for an answer that was planted, HangUp when the caller is to hear nothing. */
   guard(call: GuardedCall, handle: () => Promise<LocalResponse>): Promise<LocalResponse>;
 };
-
-const CALL_FAULTS: readonly CallFault[] = [
-  "error",
-  "throttle",
-  "delay",
-  "lost-reply",
-  "lost-request",
-];
 
 export function createCallFaults(
   faults: Faults,

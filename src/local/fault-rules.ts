@@ -183,15 +183,21 @@ const ruleSchema = z.discriminatedUnion("fault", [
 export type Rule = Readonly<z.infer<typeof ruleSchema>>;
 export type FaultName = Rule["fault"];
 export type RuleOf<Name extends FaultName> = Extract<Rule, { readonly fault: Name }>;
-export type CallFault = "error" | "throttle" | "delay" | "lost-reply" | "lost-request";
 export type EventFault = "event-lost" | "event-late" | "event-twice" | "event-out-of-order";
-export type InstanceFault =
-  | "launch-fails"
-  | "silent-boot"
-  | "instance-dies"
-  | "instance-hangs"
-  | "instance-reboots"
-  | "network-loss";
+
+/** In the order in which a call meets them. */
+export const CALL_FAULTS = ["delay", "lost-request", "throttle", "error", "lost-reply"] as const;
+export type CallFault = (typeof CALL_FAULTS)[number];
+
+export const INSTANCE_FAULTS = [
+  "launch-fails",
+  "silent-boot",
+  "instance-dies",
+  "instance-hangs",
+  "instance-reboots",
+  "network-loss",
+] as const;
+export type InstanceFault = (typeof INSTANCE_FAULTS)[number];
 
 export const FAULT_NAMES: readonly FaultName[] = ruleSchema.options.map(
   (option) => option.shape.fault.value,

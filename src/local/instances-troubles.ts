@@ -2,7 +2,7 @@
  * What rules of faults have in store for an instance. It is decided when the instance is launched (or, by a rule that names a
  * living instance, when the rule comes), is durable with the instance, and happens at its time unless its rule is gone by then.
  */
-import { type InstanceFault, matchesFields, type RuleOf } from "./fault-rules.ts";
+import { INSTANCE_FAULTS, type InstanceFault, matchesFields, type RuleOf } from "./fault-rules.ts";
 import type { ActiveRule, Faults } from "./faults.ts";
 import {
   type InstanceStore,
@@ -35,15 +35,6 @@ export type Troubles = {
   isCutOff(instanceId: string): boolean;
   stop(): void;
 };
-
-const FAULTS: readonly InstanceFault[] = [
-  "launch-fails",
-  "silent-boot",
-  "instance-dies",
-  "instance-hangs",
-  "instance-reboots",
-  "network-loss",
-];
 
 /** Between looks whether an instance that is late to run does so now. */
 const PENDING_MS = 25;
@@ -83,7 +74,7 @@ export function createTroubles(options: TroublesOptions): Troubles {
 
   return {
     plan: (reservation) => {
-      if (!faults?.hasAny(FAULTS)) return reservation;
+      if (!faults?.hasAny(INSTANCE_FAULTS)) return reservation;
       const runsAt = reservation.launchedAt + options.bootMs;
       const instances = reservation.instances.map((instance) => ({
         ...instance,
@@ -147,7 +138,7 @@ function* choose(
   mayApply: (rule: NamedRule) => boolean = () => true,
 ): Iterable<Trouble> {
   const fields = instanceFields(placed);
-  for (const fault of FAULTS) {
+  for (const fault of INSTANCE_FAULTS) {
     const isMatch = (rule: InstanceRule): boolean =>
       mayApply(rule as NamedRule) && matchesFields(rule.match, fields);
     const rule = faults.fire(fault, isMatch, true);

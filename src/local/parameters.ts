@@ -9,6 +9,7 @@ import { z } from "zod";
 import { ACCOUNT_ID, IMAGES, REGION } from "./ec2-world.ts";
 import { ApiError, type Caller } from "./http.ts";
 import type { SSM_PARAMETER_OPERATIONS } from "./operations.ts";
+import { describeProblems } from "./problems.ts";
 import type { KeptValue, NewSecret, SecretStore } from "./secret-store.ts";
 
 /** As AWS limits GetParameters. */
@@ -149,5 +150,5 @@ function checkOwner(caller: Caller, operation: string): void {
 function parse<Value>(schema: z.ZodType<Value>, body: unknown): Value {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw new ApiError(400, "ValidationException", z.prettifyError(parsed.error));
+  throw new ApiError(400, "ValidationException", describeProblems(parsed.error).join("; "));
 }

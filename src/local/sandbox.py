@@ -30,6 +30,7 @@ METADATA = "169.254.169.254"
 # User and group of the job; between what systems give to people and what they give away dynamically.
 JOB_ID = 59999
 GRACE_S = 2
+SOCKET_DIAGNOSIS = 4
 # Whoever loses its parent becomes a child of the nearest process above that has asked for it.
 SET_CHILD_SUBREAPER = 36
 WAITED_FOR = {signal.SIGCHLD, signal.SIGUSR1}
@@ -77,7 +78,7 @@ def run(path, *words):
     if services is not None:
         import relay
 
-        relay.serve(services, config["relay"], tables)
+        relay.serve(services, config["relay"], relay.SocketOwners(tables))
         if not is_told_to_go():
             os._exit(1)
         # Before its first instruction, and where it cannot reach: nobody makes this machine a second time.
@@ -131,7 +132,7 @@ def receive_listeners(connection):
         return None, ()
     names = json.loads(text)
     sockets = [(name, socket.socket(fileno=each)) for name, each in zip(names, descriptors)]
-    return sockets, [os.fdopen(each, "rb", buffering=0) for each in list(descriptors)[len(names) :]]
+    return sockets, list(descriptors)[len(names) :]
 
 
 # In a fork of ours: new namespaces, and in them the machine's first process. Never returns.
@@ -169,6 +170,7 @@ def live(plan, connection):
     raise_loopback(with_metadata=True)
     listeners = [(each, listen(*address_of(each, plan))) for each in plan["services"]]
     tables = [os.open("/proc/net/" + name, os.O_RDONLY) for name in ("tcp", "tcp6") if os.path.exists("/proc/net/" + name)]
+    tables += open_socket_diagnosis()
     send_listeners(connection, listeners, tables)
     for each in (*tables, *(listener.detach() for _, listener in listeners)):
         os.close(each)
@@ -185,6 +187,14 @@ def live(plan, connection):
     connection.close()
     # Of a probe the exit code counts, of a machine nothing.
     os._exit(reap(child, lambda: kill_all(signal.SIGTERM)))
+
+
+# Of the machine's own network, and only as it sees users. Not every kernel has it.
+def open_socket_diagnosis():
+    try:
+        return [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, SOCKET_DIAGNOSIS).detach()]
+    except OSError:
+        return []
 
 
 def address_of(service, plan):
@@ -342,7 +352,7 @@ def run_job(ports, base, spec):
     if services is not None:
         import relay
 
-        relay.serve(services, {}, ())
+        relay.serve(services, {}, None)
         ours.send(b"go")
     status = ours.recv(16)
     code = code_of(os.waitpid(child, 0)[1])

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { ACCOUNT_ID, REGION } from "./ec2-world.ts";
 import { ApiError, type Caller, notImplemented, readBody, type Service } from "./http.ts";
 import type { SECRETS_MANAGER_OPERATIONS } from "./operations.ts";
+import { describeProblems } from "./problems.ts";
 import type { KeptValue, NewSecret, SecretStore } from "./secret-store.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
@@ -171,7 +172,7 @@ const describe = (secret: string, kept: KeptValue) => ({
 function parse<Value>(schema: z.ZodType<Value>, body: string): Value {
   const parsed = schema.safeParse(readJson(body));
   if (parsed.success) return parsed.data;
-  throw new ApiError(400, "InvalidParameterException", z.prettifyError(parsed.error));
+  throw new ApiError(400, "InvalidParameterException", describeProblems(parsed.error).join("; "));
 }
 
 function readJson(body: string): unknown {

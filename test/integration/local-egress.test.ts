@@ -1,22 +1,54 @@
 /** The way out that machines in sandboxes have: relay.py as it is served to them, with the host's own proxy behind it or nothing. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 
+const SOURCES = join(import.meta.dirname, "../../src/local");
 const SERVE = `
 import json, socket, sys, time
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
 import relay
 listener = socket.create_server(("127.0.0.1", 0))
-relay.serve([("proxy", listener)], json.loads(sys.argv[2]), ())
+relay.serve([("proxy", listener)], json.loads(sys.argv[2]), None)
 print(listener.getsockname()[1], flush=True)
 sys.stdin.read()
+`;
+
+/** Prints, of a connection of this user, of one of another where that may be, and of none: the user, and what the tables say of root. */
+const OWNERS = `
+import json, os, socket, sys
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+import relay
+diagnosis = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)
+owners = relay.SocketOwners([os.open("/proc/net/tcp", os.O_RDONLY), diagnosis.detach()])
+listener = socket.create_server(("127.0.0.1", 0))
+def ask(peer, own):
+    return [owners.diagnose(peer, own), owners.look_up(peer, own), owners.is_root(peer, own)]
+def connect(user):
+    done, tell = os.pipe()
+    if os.fork() == 0:
+        os.close(tell)
+        if user != os.getuid(): os.setuid(user)
+        # Nothing that would load a module, which the other user may not read.
+        client = socket.socket()
+        client.connect(listener.getsockname())
+        os.read(done, 1)
+        os._exit(0)
+    server, peer = listener.accept()
+    found = ask(peer, server.getsockname())
+    os.close(tell)
+    return found
+users = [os.getuid()] + ([65534] if os.getuid() == 0 else [])
+# A socket that listens is not one that is connected.
+print(json.dumps([users, [connect(each) for each in users], ask(listener.getsockname(), ("127.0.0.1", 9))]))
 `;
 
 type Settings = {
@@ -26,8 +58,7 @@ type Settings = {
 
 /** Returns the port of the proxy that a machine would have. */
 async function serve({ egress, proxies = {} }: Settings): Promise<number> {
-  const folder = join(import.meta.dirname, "../../src/local");
-  const words = ["-I", "-c", SERVE, folder, JSON.stringify({ egress, proxies })];
+  const words = ["-I", "-c", SERVE, SOURCES, JSON.stringify({ egress, proxies })];
   const child: ChildProcess = spawn("python3", words, { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   if (!child.stdout) throw new Error("the relay has no output");
@@ -45,11 +76,18 @@ async function get(port: number, target: string): Promise<Answer> {
   return { status: response.statusCode ?? 0, text };
 }
 
-async function openTunnel(port: number, path: string): Promise<{ status: number; socket: Socket }> {
+async function openTunnel(
+  port: number,
+  path: string,
+): Promise<{ readonly status: number; readonly socket: Socket; readonly early: Buffer }> {
   const asked = request({ host: "127.0.0.1", port, method: "CONNECT", path }).end();
-  const [response, socket] = (await once(asked, "connect")) as [IncomingMessage, Socket];
+  const [response, socket, early] = (await once(asked, "connect")) as [
+    IncomingMessage,
+    Socket,
+    Buffer,
+  ];
   onTestFinished(() => void socket.destroy());
-  return { status: response.statusCode ?? 0, socket };
+  return { status: response.statusCode ?? 0, socket, early };
 }
 
 /** A proxy of the host: it tells what it was asked for, and a tunnel through it ends at an echo. */
@@ -95,9 +133,9 @@ describe("through the host's own proxy", () => {
 
   it("a tunnel carries bytes both ways, also those that came with its opening", async () => {
     const port = await serve({ egress: "any", proxies: { all: hostProxy() } });
-    const { status, socket } = await openTunnel(port, "somewhere.test:443");
+    const { status, socket, early } = await openTunnel(port, "somewhere.test:443");
     expect(status).toBe(200);
-    let seen = "";
+    let seen = early.toString();
     socket.setEncoding("utf8").on("data", (text: string) => {
       seen += text;
     });
@@ -167,3 +205,14 @@ describe("without one", () => {
     expect((await get(port, "http://somewhere.test/")).status).toBe(403);
   });
 });
+
+it.runIf(process.platform === "linux")(
+  "who asks for metadata is told alike by the kernel's diagnosis of a socket and by its tables",
+  async () => {
+    const words = ["-I", "-c", OWNERS, SOURCES];
+    const { stdout } = await promisify(execFile)("python3", words);
+    const [users, found, none] = JSON.parse(stdout);
+    expect(found).toEqual(users.map((user: number) => [user, user === 0, user === 0]));
+    expect(none).toEqual([null, false, false]);
+  },
+);

@@ -138,6 +138,8 @@ function makeStore(
   pathOf: (file: string) => string,
 ): S3Store {
   const write = (entry: Entry): void => {
+    // Before it is written: what cannot be applied now could not be at the next start either, and that would refuse the journal.
+    if (entry.type === "object" || entry.type === "no-object") findBucket(state, entry.bucket);
     journal.append(entry);
     apply(state, entry);
   };

@@ -146,6 +146,8 @@ export function openQueues(
 }
 
 function write(state: State, entry: Entry): void {
+  // Before it is written: what cannot be applied now could not be at the next start either, and that would refuse the journal.
+  if (entry.type !== "queue" && entry.type !== "no-queue") findHeld(state.held, entry.queue);
   state.journal.append(entry);
   apply(state.held, entry);
 }

@@ -69,6 +69,8 @@ describe("a log that is followed", () => {
     const faults = makeFaultCalls(() => cloud);
     await faults.add(...FAULTS);
     const errand = await startErrand({ data });
+    // First of all that is cleaned up: counts of rules are written to a directory that goes with the daemon.
+    onTestFinished(() => faults.clear());
     const script = `import time\nfor n in range(1, ${LINES + 1}):\n    print("line", n)\n    if n % ${LINES / 200} == 0: time.sleep(0.1)\n`;
     const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
     const { id } = JSON.parse(stdout) as RunView;

@@ -7,11 +7,12 @@ import {
 import type { SSMClient } from "@aws-sdk/client-ssm";
 import type { Catalog, InstanceType, Place, PricedType } from "../core/offers.ts";
 import { isCloudError } from "../errors.ts";
-import { diskGibMonthUsd } from "./disk-prices.ts";
 import { callAws } from "./error-codes.ts";
 import { type ImageIds, readImages, readNamedImages } from "./images.ts";
 import { describeOfferings } from "./instance-types.ts";
-import { listPrices, type Prices } from "./prices.ts";
+import type { LiveSource } from "./live-source.ts";
+import { type LiveTypes, livePrices } from "./live-types.ts";
+import { listPrices } from "./prices.ts";
 import { readSnapshot, type Snapshot } from "./snapshot.ts";
 
 export type CatalogClients = { readonly ec2: EC2Client; readonly ssm: SSMClient };
@@ -23,7 +24,8 @@ export type CatalogOptions = {
   readonly images: ImageIds;
   /** Of the local cloud, whose machines are the host: a job that names an image gets the one that there is. */
   readonly ignoresNamedImages?: boolean;
-  readonly prices?: Prices;
+  /** Types and prices as AWS tells them; without it, and as long as it has none, those that are shipped. */
+  readonly live?: Pick<LiveSource, "current">;
   /** Called when a refresh fails and the catalog of before is used on. */
   readonly onStale?: (error: unknown) => void;
   /** Milliseconds since 1970. */
@@ -67,17 +69,19 @@ function createBaseReader(
   options: CatalogOptions,
 ): () => Promise<Catalog> {
   const { now = Date.now, onStale = () => {} } = options;
-  let current: { readonly catalog: Catalog; readonly until: number } | undefined;
+  let current:
+    | { readonly catalog: Catalog; readonly until: number; readonly live: Live }
+    | undefined;
   let reading: Promise<Catalog> | undefined;
 
-  async function refresh(): Promise<Catalog> {
+  async function refresh(live: Live): Promise<Catalog> {
     try {
-      const catalog = await readCatalog(clients, options);
-      current = { catalog, until: now() + FRESH_MS };
+      const catalog = await readCatalog(clients, options, live);
+      current = { catalog, until: now() + FRESH_MS, live };
       return catalog;
     } catch (error) {
       if (!current || !isCloudError(error)) throw error;
-      current = { ...current, until: now() + STALE_MS };
+      current = { ...current, until: now() + STALE_MS, live };
       onStale(error);
       return current.catalog;
     } finally {
@@ -85,29 +89,43 @@ function createBaseReader(
     }
   }
 
-  return () => {
-    if (current && current.until > now()) return Promise.resolve(current.catalog);
-    reading ??= refresh();
+  return async () => {
+    const live = await options.live?.current();
+    if (current && current.until > now() && current.live === live) return current.catalog;
+    reading ??= refresh(live);
     return reading;
   };
 }
 
-async function readCatalog(clients: CatalogClients, options: CatalogOptions): Promise<Catalog> {
-  const { region, prices = listPrices } = options;
+type Live = LiveTypes | undefined;
+
+async function readCatalog(
+  clients: CatalogClients,
+  options: CatalogOptions,
+  live: Live,
+): Promise<Catalog> {
+  const { region } = options;
+  const ofAws = live && livePrices(live);
+  const prices = ofAws ?? listPrices;
   const [snapshot, zones, places, images] = await Promise.all([
     readSnapshot(),
     readZones(clients.ec2),
     readPlaces(clients.ec2, options.subnets),
     readImages(clients, options.images),
   ]);
-  const types = offeredTypes(snapshot, region, zones).map((type) => ({
+  const types = offeredTypes(
+    live ? { ...snapshot, types: live.types } : snapshot,
+    region,
+    zones,
+  ).map((type) => ({
     ...type,
     hourlyUsd: prices.hourlyUsd(type, region),
   }));
   const { pricedOn } = prices;
   return {
     ...{ region, types, places, images, pricedOn },
-    diskGibMonthUsd: diskGibMonthUsd(region),
+    diskGibMonthUsd: prices.diskGibMonthUsd(region),
+    ...(ofAws && { isLive: true }),
     isEstimate: prices.isEstimate(region),
   };
 }

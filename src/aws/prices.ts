@@ -5,11 +5,14 @@
  */
 import type { InstanceType } from "../core/offers.ts";
 import { familyOf } from "../core/requirements.ts";
+import { diskGibMonthUsd } from "./disk-prices.ts";
 
 /** Where prices come from, so that the live Price List can take the table's place. */
 export type Prices = {
   /** US dollars; undefined where no price is known. */
   readonly hourlyUsd: (type: InstanceType, region: string) => number | undefined;
+  /** Of a gp3 disk, US dollars for a GiB a month. */
+  readonly diskGibMonthUsd: (region: string) => number;
   /** True when these are not the region's own. */
   readonly isEstimate: (region: string) => boolean;
   /** YYYY-MM-DD. */
@@ -27,6 +30,7 @@ export const listPrices: Prices = {
     const largeUsd = familyPrices.get(familyOf({ name }));
     return largeUsd === undefined ? undefined : rounded((largeUsd * vcpus) / 2);
   },
+  diskGibMonthUsd,
   isEstimate: (region) => region !== TABLE_REGION,
   pricedOn: "2026-07-20",
 };

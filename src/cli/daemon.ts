@@ -7,6 +7,8 @@ import { hostname } from "node:os";
 import type { Clients } from "../aws/clients.ts";
 import { createCloud } from "../aws/cloud.ts";
 import { createEvents } from "../aws/events.ts";
+import { createLiveSource, type LiveSource } from "../aws/live-source.ts";
+import { readLiveTypes } from "../aws/live-types.ts";
 import { createLogs } from "../aws/session/logs.ts";
 import { bootstrapScript } from "../aws/user-data.ts";
 import { readHostEnvironment } from "../config.ts";
@@ -154,7 +156,9 @@ async function daemonOptions(output: Output, { connection, clients, log }: Wired
   const { store, config, isLocal } = connection;
   const providers = await loadProviders(config.providers);
   const installation = await ensureInstallation(store, newToken(), config.installation);
+  const live = isLocal ? undefined : createLive(connection, clients, log);
   const cloud = createCloud(clients, {
+    ...(live && { live }),
     region: config.region,
     subnets: config.subnets,
     images: config.images,
@@ -249,6 +253,17 @@ function hostId(): string {
   } catch {
     return hostname();
   }
+}
+
+/** Types and prices of today. A local cloud sells what it is shipped with. */
+function createLive({ store, config }: Connection, { ec2 }: Clients, log: Log): LiveSource {
+  const { region, endpoint } = config;
+  const onComplaint = (error: unknown) => log.warn("types and prices not refreshed", { error });
+  const { now } = systemClock;
+  return createLiveSource({
+    ...{ store, region, now, onComplaint, random: Math.random },
+    read: () => readLiveTypes(ec2, { region, endpoint }, { now, onComplaint }),
+  });
 }
 
 async function readScript(store: Store, sha256: string): Promise<string> {

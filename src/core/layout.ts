@@ -5,6 +5,8 @@ export const key = {
   lease: "lease.json",
   limits: "limits.json",
   capacity: "capacity.json",
+  /** Types and prices of a region, as AWS told them last. */
+  catalog: (region: string) => `catalog/${region}.json`,
   record: (run: string) => `records/${run}.json`,
   open: (run: string) => `open/${run}`,
   status: (run: string) => `status/${run}.json`,

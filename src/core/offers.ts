@@ -47,6 +47,8 @@ export type Catalog = {
   readonly isEstimate: boolean;
   /** When prices were read, as YYYY-MM-DD. */
   readonly pricedOn: string;
+  /** AWS was asked for them; else they are those that Errand is shipped with. */
+  readonly isLive?: boolean;
 };
 
 /** The machine image for an architecture, with or without a GPU driver. */

@@ -234,6 +234,10 @@ suite("an installation on moto", () => {
       });
       expect(told).toContain("trained");
       await errand("artifacts", "latest", "--download", "out");
+      await vi.waitFor(
+        async () => expect(await keptTypes(config.bucket)).toBeGreaterThan(500),
+        20_000,
+      );
       await vi.waitFor(async () => expect(await livingInstances()).toEqual([]), 20_000);
     } finally {
       log = await daemon.stop();
@@ -268,6 +272,12 @@ suite("an installation on moto", () => {
     expect(code).toBe(1);
   });
 
+  it("plans with the types that the daemon has read, and says how old its prices are", async () => {
+    const { jobs, prices } = JSON.parse(await errand("plan", "bundle", "prepare", "--json"));
+    expect(jobs[0].zones).toHaveLength(3);
+    expect(prices).toMatchObject({ region: REGION, isLive: false, pricedOn: "2026-07-20" });
+  });
+
   it("launches a job that names an image from that image", async () => {
     const [prepare, train] = machines.started.map(({ ImageId }) => ImageId);
     expect(train).toBe(await findImage());
@@ -291,6 +301,15 @@ async function livingInstances(): Promise<readonly string[]> {
   return instances.flatMap(({ InstanceId = "", State }) =>
     State?.Name === "terminated" ? [] : InstanceId,
   );
+}
+
+/** How many types the daemon has read and kept in the bucket. moto tells types, and has no Price List. */
+async function keptTypes(Bucket: string): Promise<number> {
+  const input = { Bucket, Key: `catalog/${REGION}.json` };
+  const { Body } = await clients.s3.send(new GetObjectCommand(input));
+  const { types, prices } = JSON.parse((await Body?.transformToString()) ?? "");
+  expect(prices).toBeUndefined();
+  return types.length;
 }
 
 /** Each machine was launched as the rights of the template ask for. */

@@ -16,7 +16,7 @@ import { readLimits, readLimitsNearby } from "../limits.ts";
 import { findMissingFiles } from "../missing-files.ts";
 import type { Output } from "../output.ts";
 import { loadProvidersNearby } from "../provider-modules.ts";
-import { renderPlan } from "../render-plan.ts";
+import { describePrices, renderPlan } from "../render-plan.ts";
 import { readAsked } from "../request.ts";
 import { systemClock } from "../system-clock.ts";
 import type { CommonOptions } from "./runs.ts";
@@ -70,7 +70,9 @@ export async function plan(
     resources: job.resources,
   }));
   if (options.json) {
-    output.json({ jobs: planned.map(({ resources: _, ...job }) => job) });
+    const { region, pricedOn, isLive = false, isEstimate } = catalog;
+    const prices = { region, pricedOn, isLive, isEstimate };
+    output.json({ jobs: planned.map(({ resources: _, ...job }) => job), prices });
     return 0;
   }
   const missing = await findMissingFiles(bundle, compiled);
@@ -82,11 +84,7 @@ export async function plan(
     passedOver: listPassedOver(job.resources, catalog, job),
   }));
   for (const line of renderPlan(explained, output.palette)) output.line(line);
-  if (catalog.isEstimate) {
-    output.note(
-      `prices are those of us-east-1 on ${catalog.pricedOn}: estimates for ${catalog.region}`,
-    );
-  }
+  output.note(describePrices(catalog, systemClock.now()));
   return 0;
 }
 
@@ -113,10 +111,16 @@ async function compileAsked(words: readonly string[], options: PlanOptions) {
 /** Locally what is shipped with Errand, so that a plan needs no cloud to run. */
 async function readCatalog(options: PlanOptions): Promise<Catalog> {
   if (options.local) return readShippedCatalog();
-  const { createCatalogReader } = await import("../../aws/catalog.ts");
-  const { config, clients } = await connect(options);
+  const [{ createCatalogReader }, { findLiveTypes }] = await Promise.all([
+    import("../../aws/catalog.ts"),
+    import("../../aws/live-types.ts"),
+  ]);
+  const { config, clients, store } = await connect(options);
   const { region, subnets, images } = config;
-  return createCatalogReader(await clients(), { region, subnets, images })();
+  // What the daemon has read: a plan asks for no prices itself.
+  const found = await findLiveTypes(store, region);
+  const live = { current: async () => found };
+  return createCatalogReader(await clients(), { region, subnets, images, live })();
 }
 
 async function readShippedCatalog(): Promise<Catalog> {

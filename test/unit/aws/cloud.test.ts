@@ -14,6 +14,7 @@ import { mockClient } from "aws-sdk-client-mock";
 import { expect, test } from "vitest";
 import { createCloud } from "../../../src/aws/cloud.ts";
 import type { Launch } from "../../../src/core/launches.ts";
+import { makeType } from "../../support/make.ts";
 
 const awsError = (name: string, status: number): Error =>
   Object.assign(new Error(`${name} in AWS's words`), {
@@ -53,10 +54,11 @@ type WorldOptions = {
   readonly images?: Record<string, string>;
   readonly offerings?: Error;
   readonly subnets?: readonly { readonly subnetId: string; readonly zone?: string }[];
+  readonly live?: Parameters<typeof createCloud>[1]["live"];
 };
 
 /** A cloud whose clients answer what the test says; the catalog's answers are there already. */
-function makeWorld({ images = {}, offerings, subnets = [] }: WorldOptions = {}) {
+function makeWorld({ images = {}, offerings, subnets = [], live }: WorldOptions = {}) {
   const clients = {
     serviceQuotas: new ServiceQuotasClient({ region: "us-east-1" }),
     ec2: new EC2Client({ region: "us-east-1" }),
@@ -101,6 +103,7 @@ function makeWorld({ images = {}, offerings, subnets = [] }: WorldOptions = {}) 
   const cloud = createCloud(clients, {
     region: "us-east-1",
     subnets,
+    ...(live && { live }),
     images,
     installation: "home",
     readScript: async (sha256) => `echo ${sha256}\n:RUNNER\n`,
@@ -372,4 +375,24 @@ test("images that jobs name are asked for once, with their root device and size,
   // Choices are remembered by the catalog, so it stays the same object.
   expect(await cloud.readCatalog(["ami-1"])).toBe(await cloud.readCatalog(["ami-1"]));
   expect(ec2.commandCalls(DescribeImagesCommand)).toHaveLength(2);
+});
+
+test("types and prices that AWS told take the place of the shipped ones as soon as they are there", async () => {
+  const { hourlyUsd: _, ...type } = makeType({ name: "z9.large" });
+  const told = {
+    ...{ region: "us-east-1", readAt: Date.parse("2026-11-25T08:00:00Z"), types: [type] },
+    prices: { hourlyUsd: { "z9.large": 0.5 }, diskGibMonthUsd: 0.09, isConverted: false },
+  };
+  const known: { types?: typeof told } = {};
+  const { cloud } = makeWorld({ live: { current: async () => known.types } });
+  const shipped = await cloud.readCatalog();
+  expect(shipped.types.map(({ name }) => name)).toEqual(["m5.large"]);
+  expect(shipped.isLive).toBeUndefined();
+  known.types = told;
+  const catalog = await cloud.readCatalog();
+  expect(catalog).toMatchObject({
+    types: [{ name: "z9.large", hourlyUsd: 0.5, zones: ["us-east-1a"] }],
+    ...{ isLive: true, pricedOn: "2026-11-25", diskGibMonthUsd: 0.09 },
+  });
+  expect(await cloud.readCatalog()).toBe(catalog);
 });

@@ -58,7 +58,7 @@ const RUNNER_METHODS: Readonly<Record<string, string>> = {
   DELETE: "s3:AbortMultipartUpload",
 };
 
-/** What the runner asks of S3, by the methods of its client. */
+/** What the runner asks of AWS: of S3 by the methods of its client, of others by the names of operations. */
 export function runnerRights(): readonly string[] {
   const source = ["boot.py", "runner.py"]
     .map((name) => readFileSync(join(SRC, "runner", name), "utf8"))
@@ -69,5 +69,9 @@ export function runnerRights(): readonly string[] {
     if (!right) throw new Error(`the runner calls S3 with ${method}: which right is that?`);
     return right;
   });
-  return [...new Set(rights)].sort();
+  const ofOthers = [...source.matchAll(/"(AmazonSSM|secretsmanager)\.([A-Z]\w+)"/g)].map(
+    ([, target = "", operation = ""]) => `${target === "AmazonSSM" ? "ssm" : target}:${operation}`,
+  );
+  const ofSts = [...source.matchAll(/"Action": "([A-Z]\w+)"/g)].map(([, name]) => `sts:${name}`);
+  return [...new Set([...rights, ...ofOthers, ...ofSts])].sort();
 }

@@ -184,9 +184,14 @@ describe("rights of the daemon", () => {
 });
 
 describe("rights of a job's machine", () => {
-  it("are of S3 those of the runner's calls", () => {
-    const ofS3 = actionsOf(instance).filter((action) => action.startsWith("s3:"));
-    expect(ofS3).toEqual(runnerRights());
+  /** Of the SSM agent, which is no part of Errand. AWS's documentation of its least rights names these. */
+  const agent = /^ssmmessages:|^ssm:UpdateInstanceInformation$/;
+
+  it("are those of the runner's calls and of the SSM agent", () => {
+    const given = readTemplate({ JobRoleArns: "arn:aws:iam::1:role/a" });
+    const actions = actionsOf(statementsOf(given, "InstanceRole"));
+    expect(actions.filter((action) => !agent.test(action))).toEqual(runnerRights());
+    expect(actions.filter((action) => agent.test(action))).toHaveLength(5);
   });
 
   const created = { "s3:if-none-match": "*" };
@@ -220,7 +225,7 @@ describe("rights of a job's machine", () => {
 
   it("read secrets below /errand/ alone", () => {
     const parameter = (name: string) => ({
-      action: "ssm:GetParameter",
+      action: "ssm:GetParameters",
       resource: `arn:aws:ssm:us-east-1:${ACCOUNT}:parameter${name}`,
     });
     const secret = (name: string) => ({

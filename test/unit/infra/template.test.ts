@@ -1,4 +1,5 @@
 /** The stack gives the rights that the code needs, and no more; its document is the code's. */
+import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { DOCUMENT_NAME, documentContent } from "../../../src/aws/session/document.ts";
 import { key } from "../../../src/core/layout.ts";
@@ -288,6 +289,20 @@ describe("the stack", () => {
     expect(given.properties("Subnet1")).toBeUndefined();
     expect(given.output("SubnetIds")).toBe("subnet-1,subnet-2");
     expect(given.properties("JobGroup")?.VpcId).toBe("vpc-1");
+  });
+
+  it("starts its host with scripts that bash can read", () => {
+    const properties = readTemplate({ DaemonHostType: "t4g.small" }).properties("DaemonHost");
+    const script = String(properties?.UserData);
+    const inner = [...script.matchAll(/<<'UPGRADE'\n([\s\S]*?)\nUPGRADE$/gm)].map(
+      ([, text]) => text,
+    );
+    expect(inner).toHaveLength(1);
+    for (const input of [script, ...inner]) {
+      const { status, stderr } = spawnSync("bash", ["-n"], { input, encoding: "utf8" });
+      expect([status, stderr]).toEqual([0, ""]);
+    }
+    expect(script).not.toMatch(/\$\{[A-Z]/);
   });
 
   it("lets nothing in", () => {

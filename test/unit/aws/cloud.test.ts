@@ -55,10 +55,17 @@ type WorldOptions = {
   readonly offerings?: Error;
   readonly subnets?: readonly { readonly subnetId: string; readonly zone?: string }[];
   readonly live?: Parameters<typeof createCloud>[1]["live"];
+  readonly ignoresNamedImages?: boolean;
 };
 
 /** A cloud whose clients answer what the test says; the catalog's answers are there already. */
-function makeWorld({ images = {}, offerings, subnets = [], live }: WorldOptions = {}) {
+function makeWorld({
+  images = {},
+  offerings,
+  subnets = [],
+  live,
+  ignoresNamedImages = false,
+}: WorldOptions = {}) {
   const clients = {
     serviceQuotas: new ServiceQuotasClient({ region: "us-east-1" }),
     ec2: new EC2Client({ region: "us-east-1" }),
@@ -104,6 +111,7 @@ function makeWorld({ images = {}, offerings, subnets = [], live }: WorldOptions 
     region: "us-east-1",
     subnets,
     ...(live && { live }),
+    ignoresNamedImages,
     images,
     installation: "home",
     readScript: async (sha256) => `echo ${sha256}\n:RUNNER\n`,
@@ -395,4 +403,15 @@ test("types and prices that AWS told take the place of the shipped ones as soon 
     ...{ isLive: true, pricedOn: "2026-11-25", diskGibMonthUsd: 0.09 },
   });
   expect(await cloud.readCatalog()).toBe(catalog);
+});
+
+test("where machines are the host, an image that a job names is the one that there is", async () => {
+  const { cloud, ec2 } = makeWorld({ ignoresNamedImages: true });
+  const plain = await cloud.readCatalog();
+  const { images } = await cloud.readCatalog(["ami-1"]);
+  expect(images).toEqual([
+    ...plain.images,
+    ...plain.images.map((image) => ({ ...image, namedAs: "ami-1" })),
+  ]);
+  expect(ec2.commandCalls(DescribeImagesCommand)).toHaveLength(1);
 });

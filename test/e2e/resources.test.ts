@@ -47,6 +47,7 @@ it("a plan has the choice, its zones, prices, runners-up and the worst case, and
         ],
       },
     ],
+    prices: { region: "us-east-1", pricedOn: "2026-07-20", isLive: false, isEstimate: false },
   });
 });
 
@@ -185,7 +186,7 @@ it("a job gets the machine that was planned for it, within what the installation
   expect(JSON.parse(launch)).toMatchObject({ input: { diskGib: 72 } });
 
   const limits = JSON.parse(await getText(errand, "limits.json"));
-  expect(limits).toEqual({ format: 1, ...DEFAULT_LIMITS });
+  expect(limits).toEqual({ format: 1, ...DEFAULT_LIMITS, jobRoles: [] });
   // As a daemon with other ceilings would have written it.
   const others = { ...limits, maxDurationMs: 20 * 60_000, offerBandPercent: 0 };
   const body = Buffer.from(JSON.stringify(others));

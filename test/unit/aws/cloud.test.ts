@@ -1,20 +1,13 @@
 /** What neither the local cloud nor another can be made to answer: pages, failures, an unlucky order. */
 import {
-  DescribeImagesCommand,
   DescribeInstancesCommand,
-  DescribeInstanceTypeOfferingsCommand,
-  DescribeSubnetsCommand,
-  EC2Client,
   RunInstancesCommand,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
-import { ServiceQuotasClient } from "@aws-sdk/client-service-quotas";
-import { GetParametersCommand, SSMClient } from "@aws-sdk/client-ssm";
-import { mockClient } from "aws-sdk-client-mock";
+import { GetParametersCommand } from "@aws-sdk/client-ssm";
 import { expect, test } from "vitest";
-import { createCloud } from "../../../src/aws/cloud.ts";
 import type { Launch } from "../../../src/core/launches.ts";
-import { makeType } from "../../support/make.ts";
+import { makeWorld } from "../../support/mocked-cloud.ts";
 
 const awsError = (name: string, status: number): Error =>
   Object.assign(new Error(`${name} in AWS's words`), {
@@ -48,77 +41,6 @@ function makeLaunch(over: { size?: number; input?: Partial<Launch["input"]> } = 
       ...input,
     },
   };
-}
-
-type WorldOptions = {
-  readonly images?: Record<string, string>;
-  readonly offerings?: Error;
-  readonly subnets?: readonly { readonly subnetId: string; readonly zone?: string }[];
-  readonly live?: Parameters<typeof createCloud>[1]["live"];
-  readonly ignoresNamedImages?: boolean;
-};
-
-/** A cloud whose clients answer what the test says; the catalog's answers are there already. */
-function makeWorld({
-  images = {},
-  offerings,
-  subnets = [],
-  live,
-  ignoresNamedImages = false,
-}: WorldOptions = {}) {
-  const clients = {
-    serviceQuotas: new ServiceQuotasClient({ region: "us-east-1" }),
-    ec2: new EC2Client({ region: "us-east-1" }),
-    launchEc2: new EC2Client({ region: "us-east-1" }),
-    ssm: new SSMClient({ region: "us-east-1" }),
-  };
-  const ec2 = mockClient(clients.ec2);
-  const launchEc2 = mockClient(clients.launchEc2);
-  const ssm = mockClient(clients.ssm);
-  const time = { now: 0 };
-  const stale: unknown[] = [];
-  ssm.on(GetParametersCommand).callsFake(({ Names }: { Names: string[] }) => ({
-    Parameters: Names.filter((name) => name.includes("x86_64")).map((Name) => ({
-      Name,
-      Value: Name.includes("deep") ? "ami-gpu" : "ami-cpu",
-    })),
-    InvalidParameters: Names.filter((name) => name.includes("arm64")),
-  }));
-  ec2.on(DescribeImagesCommand).callsFake(({ ImageIds }: { ImageIds: string[] }) => ({
-    Images: ImageIds.map((ImageId) => ({
-      ImageId,
-      Architecture: "x86_64",
-      RootDeviceName: "/dev/xvda",
-    })),
-  }));
-  ec2.on(DescribeSubnetsCommand).resolves({
-    Subnets: [
-      { AvailabilityZone: "us-east-1b", SubnetId: "subnet-b" },
-      { AvailabilityZone: "us-east-1a", SubnetId: "subnet-a" },
-    ],
-  });
-  ec2.on(DescribeInstanceTypeOfferingsCommand).callsFake(({ NextToken }) => {
-    if (offerings) throw offerings;
-    const page = NextToken
-      ? [{ InstanceType: "m5.large", Location: "us-east-1b" }]
-      : [
-          { InstanceType: "m5.large", Location: "us-east-1a" },
-          { InstanceType: "z9.large", Location: "us-east-1a" },
-        ];
-    return { InstanceTypeOfferings: page, ...(NextToken ? {} : { NextToken: "next" }) };
-  });
-  const cloud = createCloud(clients, {
-    region: "us-east-1",
-    subnets,
-    ...(live && { live }),
-    ignoresNamedImages,
-    images,
-    installation: "home",
-    readScript: async (sha256) => `echo ${sha256}\n:RUNNER\n`,
-    now: () => time.now,
-    onStale: (error) => stale.push(error),
-  });
-  return { cloud, ec2, launchEc2, ssm, time, stale };
 }
 
 test("a launch is all or nothing, tagged, encrypted, guarded, and says when to end", async () => {
@@ -340,78 +262,4 @@ test("a first reading that fails is an error, and the next one tries again", asy
     .resolves({ Parameters: [] });
   await expect(cloud.readCatalog()).rejects.toMatchObject({ kind: "unavailable" });
   expect((await cloud.readCatalog()).images).toEqual([]);
-});
-
-test("subnets keep the order of the configuration, and EC2 is asked for zones that it does not say", async () => {
-  const subnets = [{ subnetId: "subnet-b" }, { subnetId: "subnet-c", zone: "us-east-1c" }];
-  const { cloud, ec2 } = makeWorld({ subnets });
-  const { places } = await cloud.readCatalog();
-  expect(places).toEqual([
-    { subnetId: "subnet-b", zone: "us-east-1b" },
-    { subnetId: "subnet-c", zone: "us-east-1c" },
-  ]);
-  const [call] = ec2.commandCalls(DescribeSubnetsCommand);
-  expect(call?.args[0].input).toEqual({ SubnetIds: ["subnet-b"] });
-});
-
-test("images that jobs name are asked for once, with their root device and size, and unknown ones are left out", async () => {
-  const { cloud, ec2 } = makeWorld();
-  ec2
-    .on(DescribeImagesCommand, { Filters: [{ Name: "image-id", Values: ["ami-1", "ami-2"] }] })
-    .resolves({
-      Images: [
-        {
-          ImageId: "ami-1",
-          Architecture: "arm64",
-          RootDeviceName: "/dev/sda1",
-          BlockDeviceMappings: [
-            { DeviceName: "/dev/sdb", Ebs: { VolumeSize: 500 } },
-            { DeviceName: "/dev/sda1", Ebs: { VolumeSize: 30 } },
-          ],
-        },
-      ],
-    });
-  const plain = await cloud.readCatalog();
-  const { images } = await cloud.readCatalog(["ami-1", "ami-2"]);
-  expect(images).toEqual([
-    ...plain.images,
-    {
-      ...{ arch: "arm64", hasGpuDriver: false, imageId: "ami-1", namedAs: "ami-1" },
-      ...{ rootDeviceName: "/dev/sda1", diskGib: 30 },
-    },
-  ]);
-  // Choices are remembered by the catalog, so it stays the same object.
-  expect(await cloud.readCatalog(["ami-1"])).toBe(await cloud.readCatalog(["ami-1"]));
-  expect(ec2.commandCalls(DescribeImagesCommand)).toHaveLength(2);
-});
-
-test("types and prices that AWS told take the place of the shipped ones as soon as they are there", async () => {
-  const { hourlyUsd: _, ...type } = makeType({ name: "z9.large" });
-  const told = {
-    ...{ region: "us-east-1", readAt: Date.parse("2026-11-25T08:00:00Z"), types: [type] },
-    prices: { hourlyUsd: { "z9.large": 0.5 }, diskGibMonthUsd: 0.09, isConverted: false },
-  };
-  const known: { types?: typeof told } = {};
-  const { cloud } = makeWorld({ live: { current: async () => known.types } });
-  const shipped = await cloud.readCatalog();
-  expect(shipped.types.map(({ name }) => name)).toEqual(["m5.large"]);
-  expect(shipped.isLive).toBeUndefined();
-  known.types = told;
-  const catalog = await cloud.readCatalog();
-  expect(catalog).toMatchObject({
-    types: [{ name: "z9.large", hourlyUsd: 0.5, zones: ["us-east-1a"] }],
-    ...{ isLive: true, pricedOn: "2026-11-25", diskGibMonthUsd: 0.09 },
-  });
-  expect(await cloud.readCatalog()).toBe(catalog);
-});
-
-test("where machines are the host, an image that a job names is the one that there is", async () => {
-  const { cloud, ec2 } = makeWorld({ ignoresNamedImages: true });
-  const plain = await cloud.readCatalog();
-  const { images } = await cloud.readCatalog(["ami-1"]);
-  expect(images).toEqual([
-    ...plain.images,
-    ...plain.images.map((image) => ({ ...image, namedAs: "ami-1" })),
-  ]);
-  expect(ec2.commandCalls(DescribeImagesCommand)).toHaveLength(1);
 });

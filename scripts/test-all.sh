@@ -13,6 +13,16 @@ node dist/scripts/storms.js 2>&1 | tee "$results/simulation.txt" || status=1
 # Planted bugs: the simulation must catch each of them.
 node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
 
+# For sandboxes of every kind, which the next step makes.
+if [ "$(uname)" = Linux ] && ! command -v bwrap >/dev/null; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    (apt-get update && apt-get install -y --no-install-recommends bubblewrap) >"$results/apt.log" 2>&1 ||
+      echo "sandboxes: bubblewrap cannot be installed: $(tail -n 1 "$results/apt.log")"
+  else
+    echo "sandboxes: bubblewrap is not installed, and only root of a system with apt-get could"
+  fi
+fi
+
 # The local cloud, killed more often; its machines in every sandbox that there is; more texts on their way to a process, and more
 # cases of every property, other ones each time.
 export FC_SEED="${FC_SEED:-$RANDOM}"
@@ -23,20 +33,6 @@ SANDBOXES=all TORTURE_ROUNDS="${TORTURE_ROUNDS:-10}" QUOTING_RUNS="${QUOTING_RUN
   --reporter=default --reporter=json --outputFile.json="$results/more.json" || status=1
 unset FC_SEED
 
-# Sandboxes by bubblewrap, where npm test had to do without.
-sandbox=()
-if [ "$(uname)" = Linux ] && ! command -v bwrap >/dev/null; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    (apt-get update && apt-get install -y --no-install-recommends bubblewrap) >"$results/apt.log" 2>&1 ||
-      echo "sandboxes: bubblewrap cannot be installed: $(tail -n 1 "$results/apt.log")"
-  else
-    echo "sandboxes: bubblewrap is not installed, and only root of a system with apt-get could"
-  fi
-  node_modules/.bin/vitest run test/integration/local-sandbox.test.ts \
-    --reporter=default --reporter=json --outputFile.json="$results/sandbox.json" || status=1
-  sandbox=("$results/sandbox.json")
-fi
-
 # Programs that we did not write: the aws command against the local cloud, our suites and an installation on moto, cfn-lint.
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
@@ -45,6 +41,5 @@ node_modules/.bin/vitest run --project tools \
 python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
 
 node dist/scripts/tally.js "$results/simulation.txt" "$results/mutants.txt" "$results/more.json" \
-  "$results/heavy.txt" "$results/tools.json" \
-  "${sandbox[@]+"${sandbox[@]}"}" || status=1
+  "$results/heavy.txt" "$results/tools.json" || status=1
 exit "$status"

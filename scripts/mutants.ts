@@ -1,7 +1,7 @@
 /**
  * Plants each bug of test/simulation/mutants.ts and has the simulation look for it. Prints a line
  * `caught NAME seed N` each, and `MISSED NAME` where the simulation passes, which fails the whole.
- * `MUTANT=name` plants that one alone; `SEEDS` says how many storms each may take.
+ * `MUTANT=name,name` plants those alone; `SEEDS` says how many storms each may take.
  */
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
@@ -70,7 +70,8 @@ async function lookFor({ play: kind = "storm", number }: Mutant, plays: Plays): 
 }
 
 async function plantAll(): Promise<void> {
-  const chosen = MUTANTS.filter(({ name }) => name.startsWith(process.env.MUTANT ?? ""));
+  const names = process.env.MUTANT?.split(",");
+  const chosen = MUTANTS.filter(({ name }) => names?.includes(name) ?? true);
   const beganAt = performance.now();
   const waiting = chosen.values();
   let missed = 0;

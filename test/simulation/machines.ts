@@ -42,7 +42,9 @@ export function makeMachine(world: World, launch: Launch, index: number): Machin
   const now = timeline.now();
   const member = launch.attempts[index];
   const id = `i-${world.machines.length + 1}`;
-  world.note(`${id} launched for ${member?.run}/${member?.job}/${member?.number}`);
+  const { instanceType, zone } = launch.input;
+  const place = `${member?.run}/${member?.job}/${member?.number}`;
+  world.note(`${id} launched: ${instanceType} in ${zone} for ${place}`);
   return {
     id,
     launch,

@@ -40,6 +40,7 @@ export class Watch {
     const run = runSchema.parse(JSON.parse(this.#world.bucket.read(objectKey) ?? ""));
     const before = this.#runs.get(run.id);
     this.#runs.set(run.id, run);
+    if (!before) this.#world.note(`${run.drop.key} is ${run.id}: ${contentsOf(run)}`);
     const earlier = new Map(before?.attempts.map((each) => [placeOf(each), each]));
     for (const attempt of run.attempts) this.#checkAttempt(attempt, earlier.get(placeOf(attempt)));
     const gone = [...earlier.values()].filter(
@@ -169,7 +170,7 @@ export class Watch {
   #checkOutcome(attempt: Attempt): void {
     const { token, index } = attempt.launch;
     const machine = this.#machineAt(token, index);
-    this.#world.note(`${attempt.job}/${attempt.number} ${attempt.outcome?.type}`);
+    this.#world.note(`${attempt.job}/${attempt.number} ${wordsOf(attempt)}`);
     const holder = this.#holderOf(token, index);
     if (attempt.voidedAt !== undefined) {
       assert.equal(holder, "daemon", `${attempt.job} was closed as void, and its runner works on`);
@@ -215,6 +216,12 @@ export class Watch {
     return /"by":"(\w+)"/.exec(this.#world.bucket.read(key.claim(token, index)) ?? "")?.[1];
   }
 }
+
+const contentsOf = ({ jobs, rejected }: Run): string =>
+  rejected ? `rejected, ${rejected.join(" ")}` : jobs.map(({ name }) => name).join(", ");
+
+const wordsOf = ({ outcome }: Attempt): string =>
+  outcome?.reason ? `${outcome.type}: ${outcome.reason}` : `${outcome?.type}`;
 
 const placeOf = ({ launch }: Attempt): string => `${launch.token}.${launch.index}`;
 

@@ -46,7 +46,13 @@ async function work(): Promise<void> {
     return (await server.ssrLoadModule("/test/simulation/plays.ts")) as Plays;
   };
   parentPort?.on("message", async (mutant: Mutant) => {
-    parentPort?.postMessage(await lookFor(mutant, await reload(mutant)));
+    try {
+      parentPort?.postMessage(await lookFor(mutant, await reload(mutant)));
+    } catch (error) {
+      // Its place is not found any more.
+      console.log((error as Error).message);
+      parentPort?.postMessage(undefined);
+    }
   });
 }
 

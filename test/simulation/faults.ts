@@ -67,7 +67,7 @@ export const STORM: Faults = {
   clockJump: 0.0005,
   unavailable: 0.03,
   lostReply: 0.05,
-  late: 0.005,
+  late: 0.001,
   race: 0.02,
   noCapacity: 0.2,
   quota: 0.03,

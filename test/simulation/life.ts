@@ -1,5 +1,6 @@
 /** One life of the daemon, from its start to its death: the production daemon on ports that take time, fail, and may be the last it calls. */
 
+import { prefix } from "../../src/core/layout.ts";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports.ts";
@@ -159,12 +160,17 @@ function frail<Port extends object>(
     if (random.chance(world.faults.clockJump)) jump();
   }
 
+  function noteSave(objectKey: string): void {
+    if (objectKey.startsWith(prefix.records)) world.watch.saving(name, objectKey);
+  }
+
   function die(): Promise<never> {
     fate.die();
     world.onDeath();
     return never();
   }
   function pause(): void {
+    world.everPaused = true;
     fate.pausedUntil = timeline.now() + random.between(10_000, 600_000);
     world.note(`${name} stands still`);
   }
@@ -179,7 +185,11 @@ function frail<Port extends object>(
       const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
       const isWrite = WRITES.has(String(property));
       return (...args: unknown[]) => {
-        const answer = call(() => method.apply(target, args), isConditional(args), isWrite);
+        const carryOut = () => {
+          if (property === "put") noteSave(String(args[0]));
+          return method.apply(target, args);
+        };
+        const answer = call(carryOut, isConditional(args), isWrite);
         return READS.has(String(property)) ? answer.finally(timeline.reading) : answer;
       };
     },

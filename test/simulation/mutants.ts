@@ -20,12 +20,14 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a report read before the instances",
     file: "src/daemon/tick.ts",
     find: `  const instances = await cloud.listInstances();
-  const runs = await readOpenRuns(store);`,
-    replace: `  const early = await readInbox(store);
-  const instances = await cloud.listInstances();
   const runs = await readOpenRuns(store);
-  if (early) return { ...runs, at: clock.now(), instances, inbox: early, catalog: await cloud.readCatalog(), limits: planner.limits, quietSince: new Map(), todayUsd: await readSpent(store, runs.saved.map(({ run }) => run), clock.now()) };`,
-    number: 7,
+  // Second order: reports after instances. A runner has reported, or given up, before it powers
+  // off, so an instance seen dead has no report still to come.
+  const inbox = await readInbox(store);`,
+    replace: `  const inbox = await readInbox(store);
+  const instances = await cloud.listInstances();
+  const runs = await readOpenRuns(store);`,
+    number: 44,
   },
   {
     name: "an inbox emptied before the save",
@@ -40,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        log.warn("run put off", { run: next.run.id, error: describeError(error) });
         return undefined;`,
     replace: "        return each;",
-    number: 3,
+    number: 8,
   },
   {
     name: "an ending before the claim is decided",
@@ -55,14 +57,14 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    await store.put(claim, body, { condition: { ifAbsent: true } });",
     replace:
       "    if (body === claim) await store.put(claim, body, { condition: { ifAbsent: true } });",
-    number: 4,
+    number: 6,
   },
   {
     name: "a claim of the runner taken for ours",
     file: "src/daemon/claims.ts",
     find: `held.content.by === "daemon" ? "voided" : "claimed"`,
     replace: `held.content.by === "daemon" ? "voided" : "voided"`,
-    number: 105,
+    number: 12,
   },
   {
     name: "a cancel that kills the upload",
@@ -76,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/plan.ts",
     find: "  if (isLiving(last)) {",
     replace: "  if (isLiving(last) && !last.outcome) {",
-    number: 5,
+    number: 43,
   },
   {
     name: "a ceiling that each run has to itself",
@@ -110,8 +112,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a gone attempt that is settled again",
     file: "src/core/settle.ts",
-    find: "  if (attempt.goneAt !== undefined && !isOpen(attempt)) return attempt;",
-    replace: "  if (attempt.goneAt !== undefined && !attempt.outcome) return attempt;",
+    find: "  if (attempt.goneAt !== undefined && !isOpen(attempt)) return withConsole(attempt, scene.look);",
+    replace:
+      "  if (attempt.goneAt !== undefined && !attempt.outcome) return withConsole(attempt, scene.look);",
   },
   {
     name: "retention that does not look again after its mark",
@@ -297,5 +300,63 @@ export const MUTANTS: readonly Mutant[] = [
     find: "  if (room.hourlyUsd + 1e-9 < offer.hourlyUsd) {",
     replace: "  if (room.hourlyUsd <= 0) {",
     number: 6,
+  },
+  {
+    name: "a lease that nobody heeds",
+    file: "src/daemon/lease.ts",
+    find: "    return at - watched.since > LEASE_MS;",
+    replace: "    return true;",
+  },
+  {
+    name: "a budget that holds and never stops",
+    file: "src/core/settle.ts",
+    find: "  if (!attempt.stop && detail !== undefined) {",
+    replace: "  if (attempt.stop && detail !== undefined) {",
+    number: 22,
+  },
+  {
+    name: "a budget of a day that each run has to itself",
+    file: "src/daemon/ledger.ts",
+    find: "  return open.reduce((sum, run) => sum + costOfDay(run, at), closedUsd);",
+    replace: "  return Math.max(0, ...open.map((run) => costOfDay(run, at)));",
+    number: 3,
+  },
+  {
+    name: "a budget of a day that forgets runs that are closed",
+    file: "src/daemon/tick.ts",
+    find: "    if (planner.limits.dayUsdMax !== undefined) await noteSpent(store, run, world.at);",
+    replace: "",
+    number: 3,
+  },
+  {
+    name: "disks that cost nothing",
+    file: "src/core/cost.ts",
+    find: "  return (machine + billedMs(answer?.at, until) * diskHourlyUsd) / HOUR_MS;",
+    replace: "  return (machine + billedMs(answer?.at, until) * diskHourlyUsd * 0) / HOUR_MS;",
+    number: 22,
+  },
+  {
+    name: "a minute that is not billed in full",
+    file: "src/core/cost.ts",
+    find: "Math.max(BILLED_MS_MIN, until - begin);",
+    replace: "until - begin;",
+    number: 22,
+  },
+  {
+    name: "a quota that each look forgets",
+    file: "src/core/limits.ts",
+    find: `    vcpusInUse: withVcpus(
+      room.vcpusInUse ?? {},
+      attempts.map(({ offer }) => offer),
+    ),`,
+    replace: "    vcpusInUse: room.vcpusInUse ?? {},",
+    number: 11,
+  },
+  {
+    name: "rests that a restart forgets",
+    file: "src/daemon/capacity-book.ts",
+    find: "  let capacity = await readCapacity(store);",
+    replace: "  let capacity: Capacity = {};",
+    number: 20,
   },
 ];

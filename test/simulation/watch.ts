@@ -12,6 +12,9 @@ import type { World } from "./world.ts";
 /** From a decision to the runner's next look for it, and a daemon's clock that was set meanwhile. */
 const STOP_MS = 15 * 60_000;
 
+/** A save that was begun in time may come in a little after it. */
+const SAVE_MS_MAX = 1_000;
+
 export class Watch {
   readonly #world: World;
   readonly #runs = new Map<string, Run>();
@@ -19,6 +22,8 @@ export class Watch {
   readonly #worked = new Map<string, number>();
   readonly #refused = new Set<string>();
   #limits: LimitsWatch | undefined;
+  /** Who has it, and since when. */
+  #lease = { holder: "", since: 0 };
 
   constructor(world: World) {
     this.#world = world;
@@ -53,6 +58,22 @@ export class Watch {
     for (const verdict of run.verdicts.slice(before?.verdicts.length ?? 0)) {
       this.#world.note(`${verdict.job} will not run: ${verdict.reason}`);
     }
+  }
+
+  leaseWritten(body: string): void {
+    const { holder } = JSON.parse(body) as { holder: string };
+    if (holder !== this.#lease.holder) this.#lease = { holder, since: this.#world.timeline.now() };
+  }
+
+  /** Whoever saves a record plans, and one plans while others stand by. */
+  saving(daemon: string, objectKey: string): void {
+    const { everSkewed, everPaused, timeline } = this.#world;
+    // Whoever stood still since it looked, or reckons by another clock, is held by conditions and claims alone.
+    if (!this.#limits || everSkewed || everPaused) return;
+    if (!this.#runs.has(objectKey.slice(prefix.records.length, -".json".length))) return;
+    const { holder, since } = this.#lease;
+    const isNew = timeline.now() - since < SAVE_MS_MAX;
+    assert(holder === daemon || isNew, `${daemon} plans while ${holder} has the lease`);
   }
 
   capacityWritten(body: string): void {

@@ -53,6 +53,8 @@ export class World implements Cloud {
   readonly everOmits: boolean;
   /** Something that was given up was carried out later all the same. */
   everLate = false;
+  /** A daemon has stood still. */
+  everPaused = false;
   /** A daemon's clock has been off. */
   everSkewed = false;
   /** When the storm was over; undefined while it goes on. */
@@ -215,6 +217,7 @@ export class World implements Cloud {
 
   #onWrite(written: string): void {
     if (written.startsWith(prefix.records)) this.watch.recordWritten(written);
+    if (written === key.lease) this.watch.leaseWritten(this.bucket.read(written) ?? "{}");
     if (written === key.capacity) this.watch.capacityWritten(this.bucket.read(written) ?? "{}");
     if (written.startsWith(prefix.drops) || written.startsWith("inbox/")) {
       this.mailbox.post({ type: "object", key: written });

@@ -178,8 +178,20 @@ async function begin(
     const beganAt = began === null ? Number.POSITIVE_INFINITY : Date.parse(began);
     return { job, beganAt, batches: tail.backlog() };
   });
-  for await (const { job, lines } of mergeLogs(sources)) await watcher.onLines(job, lines);
+  const isWanted = isSince(options.range?.since);
+  for await (const { job, lines } of mergeLogs(sources)) {
+    await watcher.onLines(job, lines.filter(isWanted));
+  }
 }
+
+/**
+ * Of what was there at the first look: a line that ends later may have begun long ago. Lines without a time are those of which nobody
+ * knows that they are too old.
+ */
+const isSince =
+  (since = Number.NEGATIVE_INFINITY) =>
+  ({ at }: LogLine): boolean =>
+    at === null || at >= since;
 
 async function startsOf(
   { store, run, range }: ReadOptions,

@@ -42,8 +42,7 @@ export async function logs(
   const encoding: LogEncoding = isExact ? "latin1" : "utf8";
   const printer = createPrinter(output, options, { jobs: selectJobs(view, job), job, encoding });
   const watcher: LinesWatcher = {
-    onLines: (name, lines) =>
-      printer.lines(name, since === undefined ? lines : lines.filter(isSince(since))),
+    onLines: printer.lines,
     onOpen: printer.open,
     onTrouble: printer.trouble,
   };
@@ -62,12 +61,6 @@ export async function logs(
   interrupt.release();
   return interrupt.signal.aborted ? exitCodeOf(interrupt.name()) : 0;
 }
-
-/** Lines without a time are those of which nobody knows that they are too old. */
-const isSince =
-  (since: number) =>
-  ({ at }: { readonly at: number | null }): boolean =>
-    at === null || at >= since;
 
 /** All jobs of a run, or the one that is meant. Throws UserError when there is none of that name. */
 export function selectJobs(view: RunView, name: string | undefined): readonly JobView[] {

@@ -38,7 +38,8 @@ async function withDaemon(): Promise<void> {
     if (only !== "throughput") await benchLatency(store, { bucket, daemon });
     if (only !== "latency") {
       const logs = streamOf(bucket);
-      await benchThroughput(store, { logs, direct, daemonPid: daemon.pid });
+      const pids = { daemonPid: daemon.pid, cloudPid: cloud.pid };
+      await benchThroughput(store, { logs, direct, ...pids });
     }
   } finally {
     close();

@@ -51,7 +51,8 @@ export function createFollowers(options: FollowersOptions): Followers {
   /** The last one closes the door, unless somebody comes within a while. */
   async function leave(follower: Follower): Promise<void> {
     if (--follower.watchers > 0) return;
-    await options.clock.sleep(LINGER_MS, stopping.signal);
+    // A signal of its own, or many who leave together would be many listeners of one.
+    await options.clock.sleep(LINGER_MS, AbortSignal.any([stopping.signal]));
     if (follower.watchers === 0) follower.leaving.abort();
   }
 

@@ -116,8 +116,8 @@ const readType = (bytes: Buffer): string =>
   bytes.toString("ascii", AT.type, AT.type + TYPE_BYTES).replaceAll(/^[\0 ]+|[\0 ]+$/g, "");
 
 function readId(bytes: Buffer): string {
-  const hex = swapHalves(bytes.subarray(AT.id, AT.id + 16)).toString("hex");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const hex = (from: number, to: number): string => bytes.toString("hex", AT.id + from, AT.id + to);
+  return `${hex(8, 12)}-${hex(12, 14)}-${hex(14, 16)}-${hex(0, 2)}-${hex(2, 8)}`;
 }
 
 /** On the wire the second half of a UUID comes first. */

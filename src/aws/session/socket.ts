@@ -1,5 +1,6 @@
 /** The WebSocket under a data channel: opens it, authenticates by the session's token, pings, and tells its end. */
 import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import WebSocket from "ws";
 import { type Channel, type ChannelOptions, createChannel } from "./channel.ts";
 import { CLIENT_VERSION } from "./handshake.ts";
@@ -39,6 +40,7 @@ export function openSocket(options: SocketOptions): SessionSocket {
       options.onEnd(end);
     },
   });
+  const gather = createGatherer(socket);
   const ticking = setInterval(() => channel.tick(), TICK_MS);
   let pongDue: NodeJS.Timeout | undefined;
   const pinging = setInterval(() => {
@@ -59,7 +61,9 @@ export function openSocket(options: SocketOptions): SessionSocket {
 
   socket.on("open", () => socket.send(openingOf(options.tokenValue)));
   socket.on("message", (data, isBinary) => {
-    if (isBinary) channel.receive(bytesOf(data));
+    if (!isBinary) return;
+    gather();
+    channel.receive(bytesOf(data));
   });
   socket.on("pong", () => clearTimeout(pongDue));
   // A close always follows.
@@ -71,6 +75,27 @@ export function openSocket(options: SocketOptions): SessionSocket {
     resize: channel.resize,
     interrupt: channel.interrupt,
     close: (reason) => channel.abandon(reason),
+  };
+}
+
+/**
+ * Returns what holds back all that is sent until the messages that have come together are dealt with: acknowledgements are small and many, and each
+ * would be a system call and a packet.
+ */
+function createGatherer(socket: WebSocket): () => void {
+  let connection: IncomingMessage["socket"] | undefined;
+  let isHeld = false;
+  socket.on("upgrade", (response) => {
+    connection = response.socket;
+  });
+  return () => {
+    if (isHeld || !connection) return;
+    isHeld = true;
+    connection.cork();
+    process.nextTick(() => {
+      isHeld = false;
+      connection?.uncork();
+    });
   };
 }
 

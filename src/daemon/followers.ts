@@ -75,10 +75,11 @@ export function createFollowers(options: FollowersOptions): Followers {
 }
 
 function startFollower(
-  { logs, log }: FollowersOptions,
+  { logs, log, clock }: FollowersOptions,
   { instanceId, firstLine, stop }: { instanceId: string; firstLine: number; stop: AbortSignal },
 ): Follower {
   const leaving = new AbortController();
+  const isLongWait = createPatience(clock);
   let wake = (): void => {};
   let news = new Promise<void>((resolve) => {
     wake = resolve;
@@ -96,6 +97,7 @@ function startFollower(
       for await (const event of logs.follow(instanceId, firstLine, signal)) {
         take(follower, event);
         tell();
+        if (isLongWait(event)) log.warn("log not live", { instanceId, reason: event.reason });
       }
     } catch (error) {
       follower.failure = { error };
@@ -117,6 +119,26 @@ function startFollower(
     news: () => news,
   };
   return follower;
+}
+
+/** A young machine's agent is there within a minute or so: what takes longer is worth a word, once. */
+const PATIENCE_MS = 90_000;
+
+function createPatience(
+  clock: Clock,
+): (event: LogEvent) => event is LogEvent & { readonly type: "waiting" } {
+  let since: number | undefined;
+  let isTold = false;
+  return (event): event is LogEvent & { readonly type: "waiting" } => {
+    if (event.type !== "waiting") {
+      if (event.type === "live") [since, isTold] = [undefined, false];
+      return false;
+    }
+    since ??= clock.now();
+    const isNews = !isTold && clock.now() - since >= PATIENCE_MS;
+    isTold ||= isNews;
+    return isNews;
+  };
 }
 
 function take(follower: Follower, event: LogEvent): void {

@@ -2,9 +2,11 @@
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { EC2Client, TerminateInstancesCommand } from "@aws-sdk/client-ec2";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { readLocalTypes } from "../../src/cli/local-types.ts";
 import type { RunView } from "../../src/core/view.ts";
+import type { LocalCloud } from "../../src/local/local-cloud.ts";
 import { makeDirectory } from "../support/directory.ts";
 import { runErrand, startErrand } from "../support/errand.ts";
 import { makeFaultCalls } from "../support/faults.ts";
@@ -24,6 +26,14 @@ const isRunning = (view: RunView): boolean => view.jobs.some(({ state }) => stat
 const LINES = Number(process.env.LOG_LINES ?? 20_000);
 
 const LONG = { timeout: 20_000 };
+const STORED = { timeout: 120_000, interval: 500 };
+
+async function terminate({ region, endpoint, ...secrets }: LocalCloud, id: string): Promise<void> {
+  const { accessKeyId, secretAccessKey } = secrets;
+  const ec2 = new EC2Client({ region, endpoint, credentials: { accessKeyId, secretAccessKey } });
+  await ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
+  ec2.destroy();
+}
 
 const FAULTS = [
   { fault: "frame-lost", id: "lost", probability: 0.02 },
@@ -58,37 +68,40 @@ describe("a log that is followed", () => {
     expect(shown).toMatch(/^spoken\ndone$/m);
   });
 
-  it("has each line once and in order, though frames are lost, connections close and the daemon is killed", async () => {
+  it("has each line once and in order, though frames are lost, connections close, the daemon is killed and the machine too", async () => {
     const data = await mkdtemp(path.join(tmpdir(), "errand-live-"));
-    const { cloud, dispose } = await startTestCloud({
+    const world = await startTestCloud({
       directory: data,
       instanceTypes: await readLocalTypes(),
       environment: { PATH: process.env.PATH ?? "" },
     });
-    onTestFinished(dispose);
+    onTestFinished(world.dispose);
+    const { cloud } = world;
     const faults = makeFaultCalls(() => cloud);
     await faults.add(...FAULTS);
     const errand = await startErrand({ data });
-    // First of all that is cleaned up: counts of rules are written to a directory that goes with the daemon.
-    onTestFinished(() => faults.clear());
-    const script = `import time\nfor n in range(1, ${LINES + 1}):\n    print("line", n)\n    if n % ${LINES / 200} == 0: time.sleep(0.1)\n`;
+    const script = `import time\nfor n in range(1, ${LINES + 1}):\n    print("line", n)\n    if n % ${LINES / 200} == 0: time.sleep(0.1)\ntime.sleep(600)\n`;
     const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
     const { id } = JSON.parse(stdout) as RunView;
-    await errand.until("a running job", isRunning, id);
-    const following = errand.start("logs", id, "talk", "--follow");
+    const running = await errand.until("a running job", isRunning, id);
+    const following = errand.start("logs", id, "talk", "--follow", "--timestamps");
     const { counts } = cloud.sessions;
-    await following.said(/^line 1000$/m);
+    await following.said(/ line 1000$/m);
     await expect.poll(() => faults.fired("lost"), LONG).toBeGreaterThan(0);
     await errand.kill();
     const before = counts().startedSessions ?? 0;
     await errand.restart();
     await expect.poll(() => counts().startedSessions ?? 0, LONG).toBeGreaterThan(before);
+    const readStored = async () => (await errand.run("logs", id, "talk", "--timestamps")).stdout;
+    await expect.poll(readStored, STORED).toMatch(new RegExp(` line ${LINES}$`, "m"));
+    await terminate(cloud, running.jobs[0]?.attempts[0]?.instanceId ?? "");
     const view = await errand.until("the run's end", isFinished, id);
-    expect(view.state).toBe("succeeded");
-    const wanted = Array.from({ length: LINES }, (_, at) => `line ${at + 1}`);
-    const linesOf = (text: string) => text.split("\n").filter((line) => line.startsWith("line "));
-    expect(linesOf((await following.finished).stdout)).toEqual(wanted);
-    expect(linesOf((await errand.run("logs", id, "talk")).stdout)).toEqual(wanted);
+    expect(view.jobs[0]?.attempts.map(({ state }) => state)).toEqual(["cancelled"]);
+    const stored = await readStored();
+    const lines = stored.split("\n").flatMap((line) => / (line \d+)$/.exec(line)?.[1] ?? []);
+    expect(lines).toEqual(Array.from({ length: LINES }, (_, at) => `line ${at + 1}`));
+    // Seen as it was written, it had the same lines and the same times.
+    expect((await following.finished).stdout).toBe(stored);
     for (const { fault, fired } of await faults.list()) expect(fired, fault).toBeGreaterThan(0);
   });
 });

@@ -10,6 +10,7 @@ import { describeError, isCloudError } from "../../errors.ts";
 import type { Clock, LogEvent } from "../../ports.ts";
 import type { ChannelEnd } from "./channel.ts";
 import type { GenerateDataKey } from "./encryption.ts";
+import { AGENT_CURE } from "./inspect.ts";
 import { createLineQueue, type LineQueue } from "./line-queue.ts";
 import { type FollowedSession, followSession, type SessionTimes } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
@@ -102,9 +103,10 @@ function afterFailure(
   waits: Waits,
   failed: Opened & { readonly type: "failed" },
 ): number {
-  queue.report({ type: "waiting", reason: failed.reason });
   waits.absences = failed.isAbsent ? waits.absences + 1 : 0;
   const isYoung = failed.isAbsent && waits.absences < READY_TRIES_QUICK;
+  const reason = failed.isAbsent && !isYoung ? `${failed.reason}: ${AGENT_CURE}` : failed.reason;
+  queue.report({ type: "waiting", reason });
   return isYoung ? options.times.readyEveryMs : backoff(options, waits.failures++);
 }
 

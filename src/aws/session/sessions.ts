@@ -64,7 +64,7 @@ export function createSessions(ssm: SSMClient, clock: Clock): Sessions {
     };
     const output = await callAws(doing, () =>
       ssm.send(new StartSessionCommand(input), { abortSignal: signal }),
-    );
+    ).catch(cure(`the daemon needs ssm:StartSession on it and on the document ${DOCUMENT_NAME}`));
     const { SessionId: sessionId, StreamUrl: streamUrl, TokenValue: tokenValue } = output;
     if (sessionId && streamUrl && tokenValue) return { sessionId, streamUrl, tokenValue };
     throw new CloudError("unavailable", `${doing}: SSM gave no token`);
@@ -78,7 +78,9 @@ export function createSessions(ssm: SSMClient, clock: Clock): Sessions {
       } catch (error) {
         if (!isCloudError(error, "not-found") || error.code !== "InvalidDocument") throw error;
       }
-      await createDocument(ssm);
+      await createDocument(ssm).catch(
+        cure("the daemon needs ssm:CreateDocument once, or somebody who makes the document for it"),
+      );
       return await call(instanceId, line, signal);
     },
     terminate: async (sessionId) => {
@@ -90,5 +92,13 @@ export function createSessions(ssm: SSMClient, clock: Clock): Sessions {
         if (!isCloudError(error)) throw error;
       });
     },
+  };
+}
+
+/** Throws again, and says of a refusal what would mend it. */
+function cure(what: string): (error: unknown) => never {
+  return (error) => {
+    if (!isCloudError(error, "refused")) throw error;
+    throw new CloudError("refused", `${error.message}; ${what}`, { code: error.code });
   };
 }

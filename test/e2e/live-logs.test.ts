@@ -1,7 +1,9 @@
 /** Logs as they are written: through the daemon, the session and the local cloud's data channel, joined with the durable chunks. */
+import { execFile } from "node:child_process";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { EC2Client, TerminateInstancesCommand } from "@aws-sdk/client-ec2";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { readLocalTypes } from "../../src/cli/local-types.ts";
@@ -18,6 +20,8 @@ const project = (script: string) =>
       "workflows:\n  - name: talk\n    provider: python\n    python_script: talk.py\n",
     "talk.py": script,
   });
+
+const MAIN = path.join(import.meta.dirname, "../../dist/src/cli/main.js");
 
 const isFinished = (view: RunView): boolean => view.finishedAt !== null;
 const isRunning = (view: RunView): boolean => view.jobs.some(({ state }) => state === "running");
@@ -41,6 +45,37 @@ const FAULTS = [
   { fault: "frame-out-of-order", probability: 0.03 },
   { fault: "connection-closes", afterMs: 900 },
 ];
+
+describe("a log", () => {
+  it("of a line of 10 MB, of bytes that are no text, of very many lines and without a last newline is there byte for byte", async () => {
+    const errand = await startErrand();
+    const script = [
+      "import sys",
+      'out = sys.stdout.buffer; out.write(b"x" * 10_000_000 + b"\\n" + bytes(range(256)) + b"\\r\\n")',
+      `for n in range(${LINES * 5}): out.write(b"%d\\n" % n)`,
+      'out.write(b"the end")',
+    ].join("\n");
+    const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
+    const { id } = JSON.parse(stdout) as RunView;
+    const view = await errand.until("the run's end", isFinished, id);
+    expect(view.state).toBe("succeeded");
+    const words = [MAIN, "logs", id, "talk", "--local", "--data", errand.data];
+    const options = { encoding: "buffer", maxBuffer: 1 << 30 } as const;
+    const { stdout: bytes } = await promisify(execFile)(process.execPath, words, options);
+    const wanted = Buffer.concat([
+      Buffer.alloc(10_000_000, "x"),
+      Buffer.from("\n"),
+      Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)),
+      Buffer.from("\r\n"),
+      Buffer.from(Array.from({ length: LINES * 5 }, (_, n) => `${n}\n`).join("")),
+      Buffer.from("the end"),
+    ]);
+    expect(bytes.subarray(-wanted.length).equals(wanted)).toBe(true);
+    expect(bytes.subarray(0, -wanted.length).toString()).toMatch(/^(errand: .*\n)+$/);
+    const tail = await errand.run("logs", id, "talk", "--tail", "2");
+    expect(tail.stdout).toBe(`${LINES * 5 - 1}\nthe end`);
+  });
+});
 
 describe("a log that is followed", () => {
   it("comes as it is written, while no chunk of it reaches the bucket", async () => {
@@ -75,11 +110,21 @@ describe("a log that is followed", () => {
       instanceTypes: await readLocalTypes(),
       environment: { PATH: process.env.PATH ?? "" },
     });
-    onTestFinished(world.dispose);
+    let isOver: Promise<void> | undefined;
+    const dispose = () => {
+      isOver ??= world.dispose();
+      return isOver;
+    };
+    onTestFinished(dispose);
     const { cloud } = world;
     const faults = makeFaultCalls(() => cloud);
     await faults.add(...FAULTS);
     const errand = await startErrand({ data });
+    // Before the directory is taken away, which the daemon's own end does.
+    onTestFinished(async () => {
+      await errand.stop();
+      await dispose();
+    });
     const script = `import time\nfor n in range(1, ${LINES + 1}):\n    print("line", n)\n    if n % ${LINES / 200} == 0: time.sleep(0.1)\ntime.sleep(600)\n`;
     const { stdout } = await errand.run("submit", await project(script), "--detach", "--json");
     const { id } = JSON.parse(stdout) as RunView;

@@ -36,7 +36,7 @@ import {
   renderPowerScript,
 } from "./machines-scripts.ts";
 import { type Command, makeReady, type Ready } from "./machines-start.ts";
-import { reaperWords, type Sandbox, sandboxWords } from "./sandbox.ts";
+import { enterWords, reaperWords, type Sandbox, sandboxWords } from "./sandbox.ts";
 import { INSIDE, layOutSandbox } from "./sandbox-layout.ts";
 
 export type Machine = {
@@ -77,8 +77,8 @@ export type Machines = {
   /** Its processes are there and do nothing any more. */
   freeze(machine: Machine): Promise<void>;
   /**
-   * Starts a command inside a machine that has been booted, as the SSM agent does: no shell, stdin closed. Absolute paths among
-   * its arguments are the machine's own, below its disk. It is one of the machine's processes and ends with it.
+   * Starts a command inside a machine that has been booted, as the SSM agent does: no shell, stdin closed. In a sandbox it is in all of the
+   * machine's namespaces; without one, absolute paths among its arguments are those below the machine's disk. It is one of the machine's processes and ends with it.
    */
   run(machine: Machine, words: readonly string[]): ChildProcessByStdio<null, Readable, Readable>;
   hasStarted(instanceId: string): Promise<boolean>;
@@ -154,18 +154,8 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
     },
     wantsReboot: (instanceId) => exists(join(folderOf(instanceId), "flags/reboot")),
     freeze: (machine) => freezeTree(() => listTree(machine)),
-    run: (machine, [program = "", ...words]) => {
-      const disk = join(folderOf(machine.instanceId), "disk");
-      return spawn(
-        program,
-        words.map((word) => (isAbsolute(word) ? join(disk, word) : word)),
-        {
-          cwd: disk,
-          env: { ...environment, [COOKIE_VARIABLE]: machine.cookie },
-          stdio: ["ignore", "pipe", "pipe"],
-        },
-      );
-    },
+    run: (machine, words) =>
+      runInside(folderOf(machine.instanceId), machine, { environment, sandbox }, words),
     // What a sandboxed machine might take away again is not relied on.
     hasStarted: async (instanceId) =>
       (await exists(join(folderOf(instanceId), "flags/started"))) ||
@@ -180,6 +170,25 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
     discardDisk: (instanceId) => discard(join(folderOf(instanceId), "disk")),
     discard: (instanceId) => discard(folderOf(instanceId)),
   };
+}
+
+function runInside(
+  at: string,
+  { cookie }: Machine,
+  { environment: host, sandbox }: Pick<MachinesOptions, "environment" | "sandbox">,
+  words: readonly string[],
+): ChildProcessByStdio<null, Readable, Readable> {
+  const disk = join(at, "disk");
+  const mark = { [COOKIE_VARIABLE]: cookie };
+  const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
+  if (sandbox.mode !== "none") {
+    const env = { PATH: host.PATH, ...mark };
+    return spawn(sandbox.python, enterWords(cookie, words), { cwd: at, env, stdio });
+  }
+  const [program = "", ...rest] = words.map((word, index) =>
+    index > 0 && isAbsolute(word) ? join(disk, word) : word,
+  );
+  return spawn(program, rest, { cwd: disk, env: { ...host, ...mark }, stdio });
 }
 
 async function prepareFolder(

@@ -2,6 +2,7 @@
 #   sandbox.py run CONFIG WORD…  from the host: makes the sandbox, stays outside of it and serves its network (relay.py)
 #   sandbox.py inside SOCKET     inside, where bubblewrap has made it: the machine's first process
 #   sandbox.py reap FILE CALLED NAME WORD…  without a sandbox: the command with all that descends from it, whatever that does to get away
+#   sandbox.py enter MARK WORD…  from the host: a command inside a machine that is there, as its agent starts one; MARK is in its environment
 #   sandbox.py job PORTS BASE SPEC  inside, for the job of a machine that has one user alone: a second sandbox in the first
 # It is Python because Node can neither make namespaces nor receive sockets, and a machine needs Python anyway.
 # Python 3.9 and newer, the standard library alone.
@@ -31,6 +32,9 @@ METADATA = "169.254.169.254"
 JOB_ID = 59999
 GRACE_S = 2
 SOCKET_DIAGNOSIS = 4
+PATH_INSIDE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# That of users first, which gives an ordinary user the power over the others.
+NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts")
 # Whoever loses its parent becomes a child of the nearest process above that has asked for it.
 SET_CHILD_SUBREAPER = 36
 WAITED_FOR = {signal.SIGCHLD, signal.SIGUSR1}
@@ -43,6 +47,8 @@ def main(role, *words):
         inside(socket.socket(fileno=int(words[0])))
     elif role == "reap":
         run_reaped(*words)
+    elif role == "enter":
+        enter_machine(*words)
     else:
         run_job(*words)
 
@@ -265,6 +271,58 @@ def kill_all(name):
         os.kill(-1, name)
     except OSError:
         pass
+
+
+# ---- into a machine that is there -----------------------------------------------------------------------
+
+
+# In all of its namespaces, with the powers that its root has. SIGINT and SIGTERM are for the command; it ends with us.
+def enter_machine(mark, *words):
+    place = f"/proc/{find_inside(mark.encode())}/ns/"
+    # All of them first: once inside, this /proc is out of reach.
+    spaces = [os.open(place + name, os.O_RDONLY) for name in NAMESPACES if is_other(place, name)]
+    for space in spaces:
+        call("setns", space, 0)
+        os.close(space)
+    child = os.fork()
+    if child == 0:
+        limit_powers()
+        die_with_parent()
+        os.chdir("/")
+        try:
+            os.execve(words[0], words, {"PATH": PATH_INSIDE, **{name: os.environ[name] for name in mark.split("=")[:1]}})
+        except OSError as cause:
+            print(f"{words[0]}: {cause.strerror}", file=sys.stderr, flush=True)
+        os._exit(127)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda number, _: os.kill(child, number))
+    end_as(os.waitpid(child, 0)[1])
+
+
+def is_other(place, name):
+    return os.stat(place + name).st_ino != os.stat("/proc/self/ns/" + name).st_ino
+
+
+# A process of that machine that is in its own namespace of processes, and in no further one, such as that of a job.
+def find_inside(mark):
+    inside = []
+    for each in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{each}/environ", "rb") as file:
+                if mark not in file.read().split(b"\0"):
+                    continue
+            inside.append((count_namespaces(each), int(each)))
+        except OSError:
+            continue
+    nested = [found for found in inside if found[0] > count_namespaces("self")]
+    if not nested:
+        sys.exit("the machine has no process")
+    return min(nested)[1]
+
+
+def count_namespaces(process):
+    with open(f"/proc/{process}/status") as file:
+        return next(len(line.split()) for line in file if line.startswith("NSpid:"))
 
 
 # ---- without a sandbox --------------------------------------------------------------------------------------

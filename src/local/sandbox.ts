@@ -199,5 +199,10 @@ export const reaperWords = (file: string): string[] => [
   ...["-I", "-S", SCRIPT, "reap", file, REAPER_VARIABLE, COOKIE_VARIABLE],
 ];
 
+/** What runs a command inside a machine that is there, which is known by a variable of its processes. */
+export const enterWords = (cookie: string, words: readonly string[]): string[] => [
+  ...["-I", "-S", SCRIPT, "enter", `${COOKIE_VARIABLE}=${cookie}`, ...words],
+];
+
 /** What starts a machine. Its output is the machine's console; on descriptor 3 it speaks as `machines-start.ts` has it. */
 export const sandboxWords = (config: string): string[] => ["-I", "-S", SCRIPT, "run", config];

@@ -29,7 +29,7 @@ const isRunning = (view: RunView): boolean => view.jobs.some(({ state }) => stat
 /** More in `npm run test:all`. */
 const LINES = Number(process.env.LOG_LINES ?? 20_000);
 
-const LONG = { timeout: 20_000 };
+const LONG = { timeout: 60_000 };
 const STORED = { timeout: 120_000, interval: 500 };
 
 async function terminate({ region, endpoint, ...secrets }: LocalCloud, id: string): Promise<void> {
@@ -43,7 +43,7 @@ const FAULTS = [
   { fault: "frame-lost", id: "lost", probability: 0.02 },
   { fault: "frame-twice", probability: 0.03 },
   { fault: "frame-out-of-order", probability: 0.03 },
-  { fault: "connection-closes", afterMs: 900 },
+  { fault: "connection-closes", afterMs: 2_500 },
 ];
 
 describe("a log", () => {

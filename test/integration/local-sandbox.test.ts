@@ -110,6 +110,43 @@ for (const { sandbox, user } of cases) {
       });
     });
 
+    it("is entered by what its agent runs: its files, processes, network and powers, and no others", async () => {
+      const [id = ""] = await start(
+        "entered",
+        "echo mine >/root/mine",
+        'echo up >"$out"',
+        "exec sleep 300",
+      );
+      await waitForFile(out("entered"));
+      const asked = [
+        PYTHON,
+        `tell({`,
+        `  "mine": open("/root/mine").read(),`,
+        `  "first": open("/proc/1/cmdline").read() != "" and os.getppid() == 0,`,
+        `  "processes": len([n for n in os.listdir("/proc") if n.isdigit()]) < 6,`,
+        `  "metadata": get("http://169.254.169.254/latest/meta-data/instance-id")[0],`,
+        `  "data": os.path.exists(${JSON.stringify(join(host.folder, "reservations"))}),`,
+        `  "user": os.getuid(),`,
+        `  "mount": os.system("mount -t tmpfs none /mnt 2>/dev/null || mount -t tmpfs none /opt 2>/dev/null") != 0,`,
+        `})`,
+      ].join("\n");
+      const ran = await host.run(id, "/usr/bin/env", "python3", "-c", asked);
+      expect(ran).toMatchObject({ code: 0, stderr: "" });
+      expect(JSON.parse(ran.stdout)).toMatchObject({
+        mine: "mine\n",
+        first: true,
+        processes: true,
+        metadata: 401,
+        data: false,
+        user: 0,
+        mount: true,
+      });
+      expect(await host.run(id, "/bin/sh", "-c", "exit 7")).toMatchObject({ code: 7 });
+      await host.ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
+      await waitForState(host.ec2, id, "terminated");
+      expect((await host.run(id, "/bin/true")).code).not.toBe(0);
+    });
+
     it("reads its own metadata at 169.254.169.254, by version 2 alone", async () => {
       const lines = [
         `token = get("http://169.254.169.254/latest/api/token", "PUT", {"x-aws-ec2-metadata-token-ttl-seconds": "60"})[1]`,

@@ -1,7 +1,11 @@
 /**
  * A process that holds the EC2 part of a local cloud until it is killed, or told to end, which ends its machines:
- * `FOLDER PORT BOOT_MS SANDBOX ALLOWED-PORTS SHARE`. Prints its endpoint, and what isolates its machines.
+ * `FOLDER PORT BOOT_MS SANDBOX ALLOWED-PORTS SHARE`. Prints its endpoint, and what isolates its machines. For each line that comes,
+ * `["i-…", word…]`, it runs that command inside of that machine, and prints what it wrote and how it ended as one line.
  */
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import type { SandboxChoice } from "../../src/local/sandbox.ts";
 import { startLocalEc2 } from "./local-ec2.ts";
 
@@ -17,3 +21,11 @@ const cloud = await startLocalEc2({
 });
 process.once("SIGTERM", () => void cloud.stop().then(() => process.exit(0)));
 process.stdout.write(`${cloud.endpoint}\n${cloud.sandbox.notice}\n`);
+for await (const line of createInterface({ input: process.stdin })) {
+  const [instanceId, ...words] = JSON.parse(line) as string[];
+  const command = cloud.run(instanceId ?? "", words);
+  const ended = once(command, "exit");
+  const [stdout, stderr] = await Promise.all([text(command.stdout), text(command.stderr)]);
+  const [code] = (await ended) as [number | null];
+  process.stdout.write(`${JSON.stringify({ stdout, stderr, code })}\n`);
+}

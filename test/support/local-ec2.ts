@@ -2,7 +2,7 @@
 import { EC2Client } from "@aws-sdk/client-ec2";
 import { SSMClient } from "@aws-sdk/client-ssm";
 import { makeCredentials } from "../../src/local/credentials.ts";
-import { createEc2 } from "../../src/local/ec2.ts";
+import { createEc2, type Ec2 } from "../../src/local/ec2.ts";
 import type { InstanceTypeData } from "../../src/local/ec2-instance-types.ts";
 import { createParameters } from "../../src/local/parameters.ts";
 import type { Sandbox, SandboxChoice } from "../../src/local/sandbox.ts";
@@ -66,6 +66,8 @@ export type LocalEc2 = {
   readonly ec2: EC2Client;
   readonly ssm: SSMClient;
   readonly sandbox: Sandbox;
+  /** Starts a command inside a machine. */
+  readonly run: Ec2["run"];
   /** Bodies of the state-change events, as they came. */
   readonly events: readonly string[];
   stop(): Promise<void>;
@@ -138,6 +140,7 @@ export async function startLocalEc2(options: LocalEc2Options): Promise<LocalEc2>
     ec2,
     ssm: ssmClient,
     sandbox: part.sandbox,
+    run: part.run,
     events,
     stop: async () => {
       ec2.destroy();

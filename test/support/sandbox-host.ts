@@ -21,6 +21,8 @@ export type SandboxHost = {
   readonly folder: string;
   /** Where machines may write to, at the same path. */
   readonly out: string;
+  /** Runs a command inside of a machine, as its agent would, to its end. */
+  readonly run: (instanceId: string, ...words: string[]) => Promise<Ran>;
   /** Dies as by kill -9; its machines go on. */
   readonly kill: () => Promise<void>;
   /** On the same port. */
@@ -28,6 +30,12 @@ export type SandboxHost = {
   readonly listSurvivors: () => Promise<readonly number[]>;
   /** Ends the machines. */
   readonly stop: () => Promise<void>;
+};
+
+export type Ran = {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | null;
 };
 
 export type SandboxHostOptions = {
@@ -58,17 +66,18 @@ export async function startSandboxHost(options: SandboxHostOptions): Promise<San
   const words = [join(support, "run-typescript.mjs"), join(support, "local-ec2-host.ts"), folder];
   const ports = (options.allowLoopback ?? []).join(",");
   let host: ChildProcess;
+  let lines: AsyncIterator<string>;
   let [endpoint, notice] = ["", ""];
 
   async function start(): Promise<void> {
     const port = endpoint === "" ? "0" : new URL(endpoint).port;
     host = spawn(process.execPath, [...words, port, "10", options.sandbox, ports, out], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit"],
       ...(user === undefined ? {} : { uid: user, gid: user }),
       env: { ...process.env, ...(user === undefined ? {} : { HOME: folder }) },
     });
     if (host.stdout === null) throw new Error("the host has no output");
-    const lines = createInterface(host.stdout)[Symbol.asyncIterator]();
+    lines = createInterface(host.stdout)[Symbol.asyncIterator]();
     [endpoint, notice] = [(await lines.next()).value ?? "", (await lines.next()).value ?? ""];
     if (notice === "") throw new Error("the local cloud did not start");
   }
@@ -87,6 +96,10 @@ export async function startSandboxHost(options: SandboxHostOptions): Promise<San
     notice,
     folder,
     out,
+    run: async (...words) => {
+      host.stdin?.write(`${JSON.stringify(words)}\n`);
+      return JSON.parse((await lines.next()).value ?? "null") as Ran;
+    },
     kill: () => end("SIGKILL"),
     restart: start,
     listSurvivors: () => listSurvivors(folder),

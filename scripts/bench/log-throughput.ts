@@ -1,4 +1,5 @@
 /** A job that writes as fast as it may, followed live: bytes a second, and the daemon's memory meanwhile. */
+import { key } from "../../src/core/layout.ts";
 import type { Logs, Store } from "../../src/ports.ts";
 import { submitScript } from "./jobs.ts";
 import { nowMs } from "./log-latency.ts";
@@ -8,10 +9,12 @@ const MEGABYTES = Number(process.env.MEGABYTES ?? 150);
 const LINE_BYTES = 100;
 const LINES = (MEGABYTES * 1e6) / LINE_BYTES;
 /** Blocks of a thousand lines, each with its number. */
-const SCRIPT = `import sys
+const SCRIPT = `import sys, time
 print("begin", flush=True)
 for block in range(${LINES / 1000}):
     sys.stdout.write("".join("%099d\\n" % n for n in range(block * 1000, block * 1000 + 1000)))
+sys.stdout.flush()
+time.sleep(600)
 `;
 
 type Followed = { readonly mbPerSecond: number; readonly skipped: number; readonly lines: number };
@@ -49,7 +52,7 @@ export async function benchThroughput(
 }
 
 async function follow(store: Store, logs: Logs): Promise<Followed> {
-  const { instanceId } = await submitScript(store, SCRIPT);
+  const { run, instanceId } = await submitScript(store, SCRIPT);
   let [lines, skipped, bytes, begin] = [0, 0, 0, 0];
   for await (const event of logs.follow(instanceId, 1, AbortSignal.timeout(240_000))) {
     if (event.type === "skipped") skipped += event.lastLine - event.firstLine + 1;
@@ -59,5 +62,7 @@ async function follow(store: Store, logs: Logs): Promise<Followed> {
     for (const { text } of event.lines) bytes += text.length + 1;
     if (event.lines.at(-1)?.text.endsWith(String(LINES - 1))) break;
   }
+  // Its machine must be there until the last line was read.
+  await store.put(key.cancel(run), JSON.stringify({ now: true, at: Date.now() }));
   return { mbPerSecond: bytes / 1e3 / (nowMs() - begin), skipped, lines };
 }

@@ -33,6 +33,10 @@ SANDBOXES=all TORTURE_ROUNDS="${TORTURE_ROUNDS:-10}" QUOTING_RUNS="${QUOTING_RUN
   --reporter=default --reporter=json --outputFile.json="$results/more.json" || status=1
 unset FC_SEED
 
+# A log of a million lines, and one of 200,000 that is followed through lost frames, closed connections, a killed daemon and a terminated machine.
+LOG_LINES="${LOG_LINES:-200000}" node_modules/.bin/vitest run --testTimeout=300000 e2e/live-logs \
+  --reporter=default --reporter=json --outputFile.json="$results/logs.json" || status=1
+
 # Programs that we did not write: the aws command against the local cloud, our suites and an installation on moto, cfn-lint.
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
@@ -41,5 +45,5 @@ node_modules/.bin/vitest run --project tools \
 python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
 
 node dist/scripts/tally.js "$results/simulation.txt" "$results/mutants.txt" "$results/more.json" \
-  "$results/heavy.txt" "$results/tools.json" || status=1
+  "$results/logs.json" "$results/heavy.txt" "$results/tools.json" || status=1
 exit "$status"

@@ -61,6 +61,8 @@ export type Ec2Options = {
   readonly sendEvent: (body: string) => Promise<void>;
   /** Folders of the host that machines may write to, where a sandbox would keep them out: for tests. */
   readonly shares?: readonly string[];
+  /** Boots machines in place of the host's shell: see `machines.ts`. */
+  readonly machineProgram?: readonly string[] | undefined;
   readonly log: Log;
   readonly settings?: Settings;
   readonly faults?: Faults;
@@ -105,6 +107,7 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
     folder: join(folder, "instances"),
     environment: options.environment,
     sandbox,
+    program: options.machineProgram,
   });
   const instances = await startInstances({
     store,

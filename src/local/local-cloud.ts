@@ -58,6 +58,8 @@ export type LocalCloudOptions = Partial<Settings> & {
   readonly bucket?: string;
   /** What machines take over of the host's environment; the system's own PATH by default. */
   readonly environment?: HostEnvironment;
+  /** Boots machines in place of the host's shell, for tests that boot a system: see `machines.ts`. */
+  readonly machineProgram?: readonly string[];
   /** Journals of S3 and SQS are rewritten once they are this long and mostly old; for tests that want to see it happen. */
   readonly rewriteLinesMin?: number;
   readonly log: Log;
@@ -128,6 +130,7 @@ async function start(
     types: options.instanceTypes,
     endpoint,
     environment: await makeEnvironment(options, directory),
+    machineProgram: options.machineProgram,
     issueCredentials: credentials.issueForInstance,
     sendEvent: async (body) => events.send(QUEUE, body),
     log: (message, fields) => options.log(message, fields ?? {}),

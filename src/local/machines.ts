@@ -57,6 +57,11 @@ export type MachinesOptions = {
   readonly folder: string;
   readonly environment: HostEnvironment;
   readonly sandbox: Sandbox;
+  /**
+   * Boots a machine in place of the host's shell, such as a virtual one, and gets the machine's folder as its last word. It writes
+   * `flags/started` before all else and `flags/power-off` when the machine is off. Its machines have no sandbox.
+   */
+  readonly program?: readonly string[] | undefined;
 };
 
 /** What a machine takes over of the host's environment, and all of it: neither AWS's variables nor secrets belong here. */
@@ -101,7 +106,8 @@ const POLL_MS = 25;
 const CONSOLE_BYTES = 64 * 1024;
 const CONSOLE_BYTES_MAX = 4 * 1024 * 1024;
 
-export function createMachines({ folder, environment, sandbox }: MachinesOptions): Machines {
+export function createMachines(options: MachinesOptions): Machines {
+  const { folder, environment, sandbox } = options;
   const folderOf = (instanceId: string): string => join(folder, instanceId);
   const scan = shareCalls(listProcesses);
 
@@ -115,20 +121,20 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
   /** By instance: those that wait for their boot. */
   const ready = new Map<string, Ready>();
 
-  async function prepare(machine: Machine, options: BootOptions): Promise<Ready> {
+  async function prepare(machine: Machine, bootOptions: BootOptions): Promise<Ready> {
     const at = folderOf(machine.instanceId);
     if (sandbox.mode !== "none") {
       // What a cloud that ended before the boot has laid out.
       await discard(join(at, "disk"));
-      await prepareFolder(at, machine, options, sandbox);
+      await prepareFolder(at, machine, bootOptions, sandbox);
       const { instanceId, cookie } = machine;
-      const { metadataEndpoint } = options;
+      const { metadataEndpoint } = bootOptions;
       const own = { [COOKIE_VARIABLE]: cookie, [PER_BOOT_VARIABLE]: INSIDE.perBoot };
       const place = { instanceId, at, metadataEndpoint, host: environment, own };
       // Once: what the machine has had its hands on is not written to from outside.
       await layOutSandbox(sandbox, place);
-    } else await prepareFolder(at, machine, options, sandbox);
-    const command = machineCommand(at, machine, options, { environment, sandbox });
+    } else await prepareFolder(at, machine, bootOptions, sandbox);
+    const command = machineCommand(at, machine, bootOptions, options);
     return makeReady(command, join(at, "console.log"));
   }
 
@@ -141,14 +147,14 @@ export function createMachines({ folder, environment, sandbox }: MachinesOptions
       ready.delete(machine.instanceId);
       await (prepared ?? (await prepare(machine, options))).go();
     },
-    reboot: async (machine, options, isWanted) => {
+    reboot: async (machine, bootOptions, isWanted) => {
       const at = folderOf(machine.instanceId);
       const left = await killTree(() => listTree(machine));
       if (left > 0) throw new Error(`${left} processes do not end`);
       await rm(join(at, "flags/scheduled"), { force: true });
       await rm(join(at, "flags/reboot"), { force: true });
       if (!isWanted()) return;
-      const command = machineCommand(at, machine, options, { environment, sandbox });
+      const command = machineCommand(at, machine, bootOptions, options);
       const again = { ...command, words: [...command.words, "again"] };
       await (await makeReady(again, join(at, "console.log"))).go();
     },
@@ -223,7 +229,7 @@ function machineCommand(
   at: string,
   machine: Machine,
   { metadataEndpoint }: BootOptions,
-  { environment: host, sandbox }: Pick<MachinesOptions, "environment" | "sandbox">,
+  { environment: host, sandbox, program: boots }: MachinesOptions,
 ): Command {
   const cookie = { [COOKIE_VARIABLE]: machine.cookie };
   if (sandbox.mode !== "none") {
@@ -248,6 +254,10 @@ function machineCommand(
   };
   const words = ["boot", "flags", "user-data", "disk"].map((name) => join(at, name));
   const workingDir = join(at, "disk");
+  if (boots) {
+    const [program = "", ...first] = boots;
+    return { program, words: [...first, at], environment, workingDir, isHeld: false };
+  }
   if (sandbox.reaper === "") {
     return { program: "/bin/sh", words, environment, workingDir, isHeld: false };
   }

@@ -15,14 +15,22 @@ import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import type { RunView } from "../../src/core/view.ts";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { ensureInstallation } from "../../src/daemon/installation.ts";
-import { type LocalCloud, startLocalCloud } from "../../src/local/local-cloud.ts";
+import {
+  type LocalCloud,
+  type LocalCloudNote,
+  type LocalCloudOptions,
+  startLocalCloud,
+} from "../../src/local/local-cloud.ts";
 import type { Cloud, Events, Store } from "../../src/ports.ts";
 import { makeSettings, quietLog } from "./make.ts";
 
 export type Host = {
+  /** Of the local cloud. */
+  readonly directory: string;
+  readonly local: LocalCloudNote;
   readonly store: Store;
   readonly cloud: Cloud;
-  /** The status of a run once it satisfies the condition. Fails after 30 s. */
+  /** The status of a run once it satisfies the condition. Fails after `waitMs`. */
   readonly waitForRun: (id: string, isThere: (view: RunView) => boolean) => Promise<RunView>;
   readonly stop: () => Promise<void>;
 };
@@ -47,10 +55,15 @@ export type HostOptions = {
   readonly faults?: readonly object[];
   /** What machines run at their boot, in place of what they should. */
   readonly changeScript?: (script: string) => string;
+  /** Of the local cloud. */
+  readonly local?: Partial<LocalCloudOptions>;
+  /** How long a run is waited for; 30 s by default. */
+  readonly waitMs?: number;
 };
 
 export async function startHost(options: HostOptions = {}): Promise<Host> {
-  const { limits = DEFAULT_LIMITS, isDeaf = false, changeScript = (script) => script } = options;
+  const { limits = DEFAULT_LIMITS, isDeaf = false, waitMs = 30_000 } = options;
+  const { changeScript = (script) => script } = options;
   const script = changeScript(bootstrapScript().script);
   const directory = await mkdtemp(join(tmpdir(), "errand-"));
   const local = await startLocalCloud({
@@ -69,6 +82,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     ],
     environment: { PATH: process.env.PATH ?? "", UV_OFFLINE: "1" },
     log: () => {},
+    ...options.local,
   });
   await callFaults(local, options.faults ?? []);
   const credentials = { accessKeyId: local.accessKeyId, secretAccessKey: local.secretAccessKey };
@@ -117,9 +131,11 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   );
   await Promise.race([ready, daemon]);
   return {
+    directory,
+    local,
     store,
     cloud,
-    waitForRun: (id, isThere) => waitForRun(store, id, isThere),
+    waitForRun: (id, isThere) => waitForRun({ store, id, waitMs }, isThere),
     stop: async () => {
       stopping.abort();
       await daemon;
@@ -153,11 +169,10 @@ function deferred() {
 }
 
 async function waitForRun(
-  store: Store,
-  id: string,
+  { store, id, waitMs }: { readonly store: Store; readonly id: string; readonly waitMs: number },
   isThere: (view: RunView) => boolean,
 ): Promise<RunView> {
-  const until = Date.now() + 30_000;
+  const until = Date.now() + waitMs;
   let last: RunView | undefined;
   while (Date.now() < until) {
     const object = await store.find(key.status(id));
@@ -165,5 +180,5 @@ async function waitForRun(
     if (last && isThere(last)) return last;
     await sleep(20);
   }
-  throw new Error(`run ${id} is not there after 30 s: ${JSON.stringify(last, null, 1)}`);
+  throw new Error(`run ${id} is not there after ${waitMs} ms: ${JSON.stringify(last, null, 1)}`);
 }

@@ -172,7 +172,7 @@ suite("a machine that boots", () => {
     await machine.reboot();
     await expectLost(id);
     expect((await readLog(id)).match(/^begun$/gm)).toEqual(["begun"]);
-    expect(await machine.readConsole()).toMatch(/Rebooting\.[^]*\nPowering off\./);
+    expect(await machine.readConsole()).toMatch(/Rebooting\.[\s\S]*\nPowering off\./);
   });
 
   it("has a cap of 15 minutes until it has an order, and powers off when its runner is killed before that", async () => {

@@ -41,9 +41,12 @@ LOG_LINES="${LOG_LINES:-200000}" node_modules/.bin/vitest run --testTimeout=3000
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
 
+# The runner under each Python that machines may have.
+bash scripts/pythons.sh 2>&1 | tee "$results/pythons.txt" || status=1
+
 # The runner with what is large: 5 GiB, 10,000 files, a log of 2 GB, a minute without network.
 python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
 
 node dist/scripts/tally.js "$results/simulation.txt" "$results/mutants.txt" "$results/more.json" \
-  "$results/logs.json" "$results/heavy.txt" "$results/tools.json" || status=1
+  "$results/logs.json" "$results/pythons.txt" "$results/heavy.txt" "$results/tools.json" || status=1
 exit "$status"

@@ -1,7 +1,7 @@
 # Boots a machine of the local cloud for real, in place of the shell that it would get otherwise: a Debian root (scripts/debian.sh)
 # with systemd and cloud-init in systemd-nspawn. Its network is a cable to another one, where nothing is but the metadata service; the
-# cloud's endpoint is on its loopback. As root: boot-machine.py LOCAL ROOT FOLDER, with sandbox.py and relay.py in LOCAL and the
-# machine's folder last. Ends when the machine is off. `flags/nspawn` has the id of systemd-nspawn, whose only child is the machine's
+# cloud's endpoint is on its loopback. As root: boot-machine.py LOCAL ROOT WORD… FOLDER, with sandbox.py and relay.py in LOCAL, more words for
+# systemd-nspawn, and the machine's folder last; ROOT may be several, the topmost first, with colons between them. Ends when the machine is off. `flags/nspawn` has the id of systemd-nspawn, whose only child is the machine's
 # first process.
 import http.client
 import os
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
-LOCAL, ROOT, FOLDER = sys.argv[1:]
+LOCAL, ROOT, *WORDS, FOLDER = sys.argv[1:]
 sys.path.insert(0, LOCAL)
 sys.dont_write_bytecode = True
 
@@ -92,7 +92,7 @@ def boot():
     sandbox.mount("overlay", disk + "/root", "overlay", 0, f"lowerdir={ROOT},upperdir={disk}/upper,workdir={disk}/work")
     words = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=passive", "--link-journal=no"]
     # The runner gives the kernel a rule for the job's user.
-    words += ["--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--machine=errand-test", f"--directory={disk}/root"]
+    words += ["--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--machine=errand-test", f"--directory={disk}/root", *WORDS]
     # In version 1 of control groups, the machine's systemd is not told that a unit's last process has ended.
     has_groups = any(os.path.exists(f"/sys/fs/cgroup/{name}cgroup.procs") for name in ("", "unified/"))
     environment = {"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1" if has_groups else "0"}

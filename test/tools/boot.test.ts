@@ -2,12 +2,21 @@
  * Machines that really boot: the user-data of a real RunInstances, fetched by cloud-init from the local cloud's metadata service and
  * run as root under systemd, to a finished report and power-off, and what happens when somebody is in the way.
  */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { EC2Client } from "@aws-sdk/client-ec2";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { bootstrapScript, renderUserData } from "../../src/aws/user-data.ts";
 import type { RunView } from "../../src/core/view.ts";
 import { makeTarGz } from "../support/archives.ts";
-import { BOOT_WAIT, findMachine, makeDebianRoot, startBootedHost } from "../support/booted-host.ts";
+import {
+  BOOT_WAIT,
+  findMachine,
+  makeAmazonLayer,
+  makeDebianRoot,
+  startBootedHost,
+} from "../support/booted-host.ts";
 import type { Host } from "../support/daemon-host.ts";
 import { makeFaultCalls } from "../support/faults.ts";
 import { describeInstance, launch } from "../support/machine.ts";
@@ -17,7 +26,7 @@ const suite = "path" in debian ? describe : describe.skip;
 
 let host: Host;
 beforeAll(async () => {
-  if ("path" in debian) host = await startBootedHost(debian.path);
+  if ("path" in debian) host = await startBootedHost([debian.path]);
 });
 afterAll(() => host?.stop());
 
@@ -26,7 +35,7 @@ const isFinished = (view: RunView) => view.finishedAt !== null;
 
 /** What a job can do to the machine that it is on. */
 const PROBE = `
-import errno, json, os, pwd, signal, socket, subprocess
+import errno, json, os, pwd, shutil, signal, socket, subprocess, sys
 
 def connect(*address):
     try:
@@ -46,8 +55,10 @@ def run(*words):
     return subprocess.run(words, capture_output=True, text=True)
 
 runner = os.getppid()
+system = next(line for line in open("/etc/os-release") if line.startswith("ID="))
 unit = ["systemctl", "show", "--property=ActiveState,TimersMonotonic"]
 found = {
+    "layout": [system[3:].strip().strip('"'), shutil.which("apt-get") is not None, "%d.%d" % sys.version_info[:2]],
     "user": pwd.getpwuid(os.getuid()).pw_name,
     "metadata": connect("169.254.169.254", 80),
     "runner's environment": attempt(lambda: open(f"/proc/{runner}/environ").read()),
@@ -77,14 +88,14 @@ time.sleep(600)
 `;
 
 let runs = 0;
-async function submit(script: string): Promise<string> {
+async function submit(script: string, python = "3.11"): Promise<string> {
   const id = `20261123-211530-boota${"abcdefgh"[runs++]}`;
   const bundle = await makeTarGz({
     ".dstack/workflows.yaml": `
 workflows:
   - name: job
     provider: python
-    python: 3.11
+    python: ${python}
     python_script: job.py
     artifacts: [out]
     resources: {max_duration: 1h, retry: {lost: 0}}
@@ -120,37 +131,42 @@ async function expectLost(id: string): Promise<void> {
   ]);
 }
 
+/** Runs the probe to its end on a machine that nobody else ends, and looks at what it found. */
+async function probe(python: string, layout: readonly unknown[]): Promise<void> {
+  await faults.add({
+    fault: "error",
+    operation: "ec2:TerminateInstances",
+    code: "InternalError",
+    status: 500,
+  });
+  const id = await submit(PROBE, python);
+  const view = await host.waitForRun(id, isFinished);
+  await faults.clear();
+  const [job] = view.jobs;
+  expect([view.state, job?.reason, job?.notes]).toEqual(["succeeded", "", []]);
+  const found = JSON.parse(await read(`runs/${id}/job/1/artifacts/out/found.json`));
+  expect(found).toEqual({
+    layout,
+    user: "errand-job",
+    metadata: "EACCES",
+    "runner's environment": "EACCES",
+    "runner's end": "EPERM",
+    "system's end": "EPERM",
+    power: [false, false, false],
+    "kernel's rule": false,
+    // max_duration, 30 minutes of set-up, an hour of upload, half a minute of grace and a margin of five.
+    deadline: expect.stringContaining("{ OnActiveUSec=2h 35min 30s ;"),
+    "boot cap": expect.stringContaining("ActiveState=inactive"),
+  });
+  expect(found.deadline).toContain("ActiveState=active");
+  const instances = await host.cloud.listInstances();
+  const instance = instances.find((each) => each.id === job?.attempts[0]?.instanceId);
+  expect(instance?.stateReason).toMatch(/^Client.InstanceInitiatedShutdown/);
+}
+
 suite("a machine that boots", () => {
   it("carries an order out and powers itself off; its job reaches neither role nor runner nor power", async () => {
-    // Nobody else ends the machine.
-    await faults.add({
-      fault: "error",
-      operation: "ec2:TerminateInstances",
-      code: "InternalError",
-      status: 500,
-    });
-    const id = await submit(PROBE);
-    const view = await host.waitForRun(id, isFinished);
-    await faults.clear();
-    const [job] = view.jobs;
-    expect([view.state, job?.reason, job?.notes]).toEqual(["succeeded", "", []]);
-    const found = JSON.parse(await read(`runs/${id}/job/1/artifacts/out/found.json`));
-    const after = (time: string) => expect.stringContaining(`{ OnActiveUSec=${time} ;`);
-    expect(found).toEqual({
-      user: "errand-job",
-      metadata: "EACCES",
-      "runner's environment": "EACCES",
-      "runner's end": "EPERM",
-      "system's end": "EPERM",
-      power: [false, false, false],
-      "kernel's rule": false,
-      // max_duration, 30 minutes of set-up, an hour of upload, half a minute of grace and a margin of five.
-      deadline: after("2h 35min 30s"),
-      "boot cap": expect.stringContaining("ActiveState=inactive"),
-    });
-    expect(found.deadline).toContain("ActiveState=active");
-    const [instance] = await host.cloud.listInstances();
-    expect(instance?.stateReason).toMatch(/^Client.InstanceInitiatedShutdown/);
+    await probe("3.11", ["debian", true, "3.11"]);
   });
 
   it("that is shut down by its system saves what its job made, and the attempt is lost", async () => {
@@ -198,5 +214,18 @@ suite("a machine that boots", () => {
       expect(instance?.StateReason?.Code).toBe("Client.InstanceInitiatedShutdown");
     }, BOOT_WAIT);
     ec2.destroy();
+  });
+});
+
+suite("a machine laid out as Amazon Linux 2023, with Python 3.9 and without apt,", () => {
+  it("does the same", async ({ skip }) => {
+    const folder = await mkdtemp(join(tmpdir(), "errand-layer-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const root = "path" in debian ? debian.path : "";
+    const amazon = await makeAmazonLayer(root, join(folder, "layer"));
+    if (!amazon) return skip("there is no Python 3.9 of pyenv here");
+    await host.stop();
+    host = await startBootedHost([amazon.layer, root], amazon.words);
+    await probe("3.9", ["amzn", false, "3.9"]);
   });
 });

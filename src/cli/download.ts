@@ -20,6 +20,8 @@ export type Downloaded = {
   readonly bytes: number;
   /** Links that lead out of the folder: not made. */
   readonly leftOut: readonly string[];
+  /** Files of a partial set that its machine uploaded anew after its last manifest, and then ended: not written. */
+  readonly changed: readonly string[];
 };
 
 /** Writes a set into `folder`, which is made when there is none. Throws UserError for what is unsafe or not as its manifest says. */
@@ -37,11 +39,18 @@ export async function downloadArtifacts(
   for (const entry of [...files, ...links]) await makeFolder(root, path.posix.dirname(entry.path));
   const prefix = key.artifacts(run, set.job, set.attempt);
   const queue = new PQueue({ concurrency: DOWNLOADS_AT_ONCE });
+  const changed = new Set<EntryOf<"file">>();
   await Promise.all(
     files.map((entry) =>
-      queue.add(() => writeFile(store, { entry, key: prefix + (entry.key ?? entry.path), root })),
+      queue.add(async () => {
+        const place = { entry, key: prefix + (entry.key ?? entry.path), root };
+        if (await writeFile(store, place)) return;
+        if (set.complete) throw hasChanged(entry);
+        changed.add(entry);
+      }),
     ),
   );
+  const written = files.filter((entry) => !changed.has(entry));
   // Links after files, so that no file is written through one of them.
   const leftOut: string[] = [];
   for (const entry of links) {
@@ -51,8 +60,19 @@ export async function downloadArtifacts(
   for (const entry of directories.toReversed()) {
     await chmod(onDisk(path.join(root, entry.path)), entry.mode & 0o777);
   }
-  return { files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0), leftOut };
+  return {
+    files: written.length,
+    bytes: written.reduce((sum, { size }) => sum + size, 0),
+    leftOut,
+    changed: [...changed].map((entry) => entry.path).sort(),
+  };
 }
+
+const hasChanged = ({ path: name }: EntryOf<"file">): UserError =>
+  new UserError(
+    `"${oneLine(name)}" is not what its manifest says: its bytes have changed in the bucket`,
+    "Run the job again.",
+  );
 
 type EntryOf<Type> = Extract<ManifestEntry, { type: Type }>;
 
@@ -94,10 +114,11 @@ async function makeFolder(root: string, below: string): Promise<void> {
   }
 }
 
+/** False, and nothing is written, when the bytes are not those of the entry. */
 async function writeFile(
   store: Store,
   { entry, key: objectKey, root }: { entry: EntryOf<"file">; key: string; root: string },
-): Promise<void> {
+): Promise<boolean> {
   const place = path.join(root, entry.path);
   await refuseFolder(place);
   // Beside its place and then renamed: what has the name is whole, and a link of that name is replaced, not followed.
@@ -116,13 +137,9 @@ async function writeFile(
     } finally {
       await file.close();
     }
-    if (bytes !== entry.size || hash.digest("hex") !== entry.sha256) {
-      throw new UserError(
-        `"${oneLine(entry.path)}" is not what its manifest says: its bytes have changed in the bucket`,
-        "Run the job again.",
-      );
-    }
+    if (bytes !== entry.size || hash.digest("hex") !== entry.sha256) return false;
     await rename(onDisk(partial), onDisk(place));
+    return true;
   } finally {
     await rm(onDisk(partial), { force: true });
   }

@@ -295,6 +295,24 @@ os.chmod("out/empty", 0o700)
         manifests = [key for method, key in self.world.requests if method == "PUT" and key.endswith("manifest.json")]
         self.assertLessEqual(len(manifests), 4)
 
+    def test_a_machine_that_ends_between_an_upload_and_its_manifest_leaves_a_set_whose_changed_file_is_known(self):
+        self.world.order("echo 1 >a; echo 1 >b; until [ -e go ]; do sleep 0.05; done; echo 2 >a; sleep 300", artifacts=["a", "b"])
+        process = self.world.start()
+        self.world.wait_until("a manifest", lambda: len(self.entries()) == 2)
+        self.world.faults[("PUT", PREFIX + "manifest.json")] = [503] * 1000
+        open(os.path.join(self.world.folder, "base/job/work/go"), "w").close()
+        self.world.wait_until("the new file", lambda: self.world.artifact("a") == b"2\n")
+        process.kill()
+        process.wait()
+        self.assertFalse(self.world.manifest()["complete"])
+        changed = [path for path, sha256 in self.entries().items() if hashlib.sha256(self.world.artifact(path)).hexdigest() != sha256]
+        self.assertEqual(changed, ["a"])
+
+    def entries(self):
+        if PREFIX + "manifest.json" not in self.world.objects:
+            return {}
+        return {entry["path"]: entry["sha256"] for entry in self.world.manifest()["entries"]}
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -108,8 +108,15 @@ async function download(
 ): Promise<void> {
   const done: object[] = [];
   for (const { set, folder } of folders) {
-    const { files, bytes, leftOut } = await downloadArtifacts(store, view.id, { set, folder });
-    done.push({ job: set.job, attempt: set.attempt, complete: set.complete, folder, files, bytes });
+    const found = await downloadArtifacts(store, view.id, { set, folder });
+    const { files, bytes, leftOut, changed } = found;
+    const { job, attempt, complete } = set;
+    done.push({ job, attempt, complete, folder, files, bytes, changed });
+    for (const name of changed) {
+      output.note(
+        `${job}: left out ${oneLine(name)}, which its machine was uploading anew when it ended`,
+      );
+    }
     for (const link of leftOut) {
       output.note(`${set.job}: left out the link ${oneLine(link)}, which leads out of the folder`);
     }

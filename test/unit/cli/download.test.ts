@@ -42,14 +42,25 @@ async function download(
   into: string,
   entries: readonly ManifestEntry[],
   contents: Readonly<Record<string, string>> = {},
+  complete = true,
 ) {
-  const set: JobArtifacts = { job: "train", attempt: 1, complete: true, artifacts: [], entries };
+  const set: JobArtifacts = { job: "train", attempt: 1, complete, artifacts: [], entries };
   const prefix = key.artifacts(RUN, "train", 1);
   const objects = Object.entries(contents).map(([name, content]) => [prefix + name, content]);
   return downloadArtifacts(makeStore(Object.fromEntries(objects)), RUN, { set, folder: into });
 }
 
 describe("artifacts that are downloaded", () => {
+  it("of a machine that ended while it uploaded a file anew come without that file, and it is named", async () => {
+    const into = await makeDirectory();
+    const entries = [folder("out"), file("out/a", "first"), file("out/b", "b")];
+    const contents = { "out/a": "second", "out/b": "b" };
+    const done = await download(into, entries, contents, false);
+    expect(done).toEqual({ files: 1, bytes: 1, leftOut: [], changed: ["out/a"] });
+    expect(await readdir(path.join(into, "out"))).toEqual(["b"]);
+    await expect(download(into, entries, contents)).rejects.toThrow(/"out\/a" is not what its/);
+  });
+
   it("are as they were: content, modes, links, empty folders and odd names", async () => {
     const root = await makeDirectory();
     const into = path.join(root, "new/place");
@@ -67,7 +78,7 @@ describe("artifacts that are downloaded", () => {
       ],
       { "out/run.sh": "#!/bin/sh\n", "out/sp ace/-x%0Aü": "odd", "out/empty": "" },
     );
-    expect(done).toEqual({ files: 3, bytes: 13, leftOut: [] });
+    expect(done).toEqual({ files: 3, bytes: 13, leftOut: [], changed: [] });
     expect(await readFile(path.join(into, odd), "utf8")).toBe("odd");
     expect((await stat(path.join(into, "out/run.sh"))).mode & 0o777).toBe(0o755);
     expect((await stat(path.join(into, "out/hollow"))).mode & 0o777).toBe(0o700);

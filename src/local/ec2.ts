@@ -142,6 +142,7 @@ export async function createEc2(options: Ec2Options): Promise<Ec2> {
     imds: createImds({
       find: store.find,
       powerOff: instances.powerOff,
+      isCutOff: instances.isCutOff,
       issueCredentials: options.issueCredentials,
       now,
     }),

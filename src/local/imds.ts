@@ -1,7 +1,7 @@
 /**
  * The instance metadata service, version 2 only: `<base>/latest/…`, where the base is `/imds/<instance id>/<secret>` on the
  * local cloud's port, given to the machine as AWS_EC2_METADATA_SERVICE_ENDPOINT, and `<base>/local/power-off`, by which a machine
- * tells that it powers off. The secret stands in for the link-local address that only the instance itself can reach.
+ * tells that it powers off, and `<base>/local/network`, which tells a sandbox's proxy whether the network is lost. The secret stands in for the link-local address that only the instance itself can reach.
  *
  * A dated version, such as cloud-init asks for, has what `latest` has.
  *
@@ -32,6 +32,8 @@ export type RoleCredentials = {
 export type ImdsOptions = {
   readonly find: (instanceId: string) => Placed | undefined;
   readonly powerOff: (instanceId: string) => Promise<void>;
+  /** A rule of faults says that it has no network now. */
+  readonly isCutOff: (instanceId: string) => boolean;
   readonly issueCredentials: (instanceId: string, now: number) => RoleCredentials;
   readonly now: () => number;
 };
@@ -60,15 +62,25 @@ export function createImds(options: ImdsOptions): {
       if (!placed || !isLive(placed) || !isSame(secret, placed.instance.metadataSecret)) {
         throw new ApiError(404, "NotFound", "there is no such instance metadata service");
       }
-      if (method === "POST" && path.join("/") === "local/power-off") {
-        // Not waited for: the machine shall not hang on its own end. The marker is there if this fails.
-        void options.powerOff(id).catch(() => {});
-        return plain(200, "");
-      }
+      const own = answerLocal(`${method} ${path.join("/")}`, id, options);
+      if (own) return own;
       if (!/^(latest|\d{4}-\d\d-\d\d)$/.test(path.shift() ?? "")) return plain(404, "Not Found");
       return answerMetadata(placed, { method, headers, path }, options);
     },
   };
+}
+
+/** What no metadata service of AWS has. */
+function answerLocal(
+  call: string,
+  id: string,
+  { isCutOff, powerOff }: ImdsOptions,
+): LocalResponse | undefined {
+  if (call === "GET local/network") return plain(200, isCutOff(id) ? "off" : "on");
+  if (call !== "POST local/power-off") return undefined;
+  // Not waited for: the machine shall not hang on its own end. The marker is there if this fails.
+  void powerOff(id).catch(() => {});
+  return plain(200, "");
 }
 
 function answerMetadata(

@@ -7,12 +7,15 @@ import socket
 import stat
 import struct
 import threading
+import time
 
 BLOCK_BYTES = 1 << 18
 HEAD_BYTES_MAX = 1 << 16
 CONNECTIONS_MAX = 512
 CONNECT_S = 20
 HEAD_S = 60
+# How long it may take until the proxy heeds that the network is lost.
+NETWORK_S = 0.5
 
 
 class Refused(Exception):
@@ -216,6 +219,8 @@ NATIVE = native_order()
 
 
 def answer_proxy(client, settings):
+    if network.is_cut_off(settings):
+        return
     try:
         first, headers, rest = read_head(client)
         method, target, version = (first.split(b" ") + [b"", b""])[:3]
@@ -232,8 +237,54 @@ def answer_proxy(client, settings):
     except OSError as cause:
         refuse(client, 502, str(cause))
         return
-    with server:
-        relay(client, server, head)
+    over = threading.Event()
+    threading.Thread(target=break_off, args=(client, server, over, settings), daemon=True).start()
+    try:
+        with server:
+            relay(client, server, head)
+    finally:
+        over.set()
+
+
+# What is under way when the network is lost ends with it.
+def break_off(client, server, over, settings):
+    while not over.wait(NETWORK_S):
+        if network.is_cut_off(settings):
+            for each in (client, server):
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+            return
+
+
+class Network:
+    # What the cloud says of this machine's network, asked once in a while. A cloud that is not there has cut nobody off.
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.asked_at = -NETWORK_S
+        self.answer = False
+
+    def is_cut_off(self, settings):
+        with self.lock:
+            if time.monotonic() - self.asked_at >= NETWORK_S:
+                self.answer = self.ask(settings)
+                self.asked_at = time.monotonic()
+            return self.answer
+
+    def ask(self, settings):
+        port = settings["cloudPort"]
+        request = f"GET {settings['imdsPath']}/local/network HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as cloud:
+                cloud.sendall(request.encode())
+                first, _, rest = read_head(cloud)
+                return first.split(b" ")[1:2] == [b"200"] and (rest or cloud.recv(16)) == b"off"
+        except (OSError, Refused):
+            return False
+
+
+network = Network()
 
 
 def refuse(client, status, text):

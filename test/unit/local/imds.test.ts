@@ -40,12 +40,13 @@ const makePlaced = (over: Partial<Placed["reservation"]> = {}): Placed => {
 };
 
 function makeService(placed: Placed = makePlaced()) {
-  const world = { now: NOW, placed, powerOffs: [] as string[] };
+  const world = { now: NOW, placed, powerOffs: [] as string[], isCutOff: false };
   const imds = createImds({
     find: (id) => (id === world.placed.instance.id ? world.placed : undefined),
     powerOff: async (id) => {
       world.powerOffs.push(id);
     },
+    isCutOff: () => world.isCutOff,
     issueCredentials: (instanceId, now) => ({
       accessKeyId: `key of ${instanceId}`,
       secretAccessKey: "s",

@@ -20,6 +20,7 @@ import select
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -52,6 +53,11 @@ PARTS_MAX = 10_000
 TRANSFERS = 8
 TRANSFERS_BESIDE_JOB = 2
 KEY_BYTES_MAX = 1024
+# Of bundles.
+HEADER_BYTES_MAX = 1 << 20
+LINK_BYTES_MAX = 1 << 16
+# Of folders: what goes through them is recursive, in Python and elsewhere.
+DEPTH_MAX = 200
 # The daemon waits ten minutes beyond the limits before it terminates; the machine ends itself before that.
 MARGIN_S = 300
 # Kept free so that a full disk cannot keep the last lines from being written.
@@ -383,6 +389,8 @@ class Tree:
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         if name.startswith(b"/") or b".." in parts or b"\0" in name:
             raise Failed(f"the name {show(name)} points out of the working directory")
+        if len(parts) > DEPTH_MAX:
+            raise Failed(f"the name {show(name[:100])} is more than {DEPTH_MAX} folders deep")
         path = self.root
         for part in parts if is_folder else parts[:-1]:
             path = os.path.join(path, part)
@@ -392,6 +400,8 @@ class Tree:
             elif not os.access(path, os.W_OK):
                 os.chmod(path, 0o755)
         if not is_folder:
+            if not parts:
+                raise Failed(f"the name {show(name)} is none of a file")
             path = os.path.join(path, parts[-1])
             self.clear(path)
         return path
@@ -439,25 +449,57 @@ def show(name):
     return os.fsdecode(name).encode("utf-8", "backslashreplace").decode()
 
 
-def unpack(path, tree):
+# What is wrong with an archive comes from its readers in many ways. Errors of the disk are not among them.
+DAMAGED = (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RuntimeError, struct.error, zlib.error)
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+# `check` is called from time to time, and may raise.
+def unpack(path, tree, check=lambda: None):
+    import zipfile
+
     try:
         if path.endswith(".zip"):
-            unpack_zip(path, tree)
+            unpack_zip(zipfile, path, tree, check)
         else:
-            unpack_tar(path, tree)
-    except (tarfile.TarError, EOFError, ValueError) as cause:
-        raise Failed(f"the bundle cannot be unpacked: {cause}") from cause
+            unpack_tar(path, tree, check)
+    except (*DAMAGED, zipfile.BadZipFile) as cause:
+        raise Failed(f"the bundle cannot be unpacked: {str(cause) or type(cause).__name__}") from cause
+    except OSError as cause:
+        if cause.errno in OF_THE_DISK:
+            raise
+        name = os.path.relpath(cause.filename, tree.root) if isinstance(cause.filename, bytes) else b""
+        what = f": {show(name[:100])}" if name else ""
+        raise Failed(f"the bundle cannot be unpacked: {cause.strerror or cause}{what}") from cause
 
 
-def unpack_tar(path, tree):
-    with tarfile.open(path, "r|*") as archive:
+class Member(tarfile.TarInfo):
+    # A header that says more of the next one is read whole: no name and no attribute is this long.
+    def _proc_pax(self, archive):
+        self.refuse_large()
+        return super()._proc_pax(archive)
+
+    def _proc_gnulong(self, archive):
+        self.refuse_large()
+        return super()._proc_gnulong(archive)
+
+    def refuse_large(self):
+        if self.size > HEADER_BYTES_MAX:
+            raise tarfile.ReadError("a header is too large")
+
+
+def unpack_tar(path, tree, check):
+    with tarfile.open(path, "r|*", tarinfo=Member) as archive:
         for member in archive:
+            check()
+            # All of them would be kept until the end.
+            archive.members = []
             name, target = os.fsencode(member.name), os.fsencode(member.linkname)
             if member.isdir():
                 tree.folder(name, member.mode & 0o777)
             elif member.isreg():
                 content = archive.extractfile(member)
-                tree.file(name, member.mode & 0o777, lambda file: shutil.copyfileobj(content, file, BLOCK_BYTES))
+                tree.file(name, member.mode & 0o777, lambda file: copy(content, file, check))
             elif member.issym():
                 tree.link(name, target)
             elif member.islnk():
@@ -466,23 +508,31 @@ def unpack_tar(path, tree):
                 raise Failed(f"the bundle holds {show(name)}, which is no file, folder or link")
 
 
-def unpack_zip(path, tree):
-    import zipfile
-
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as cause:
-        raise Failed(f"the bundle cannot be unpacked: {cause}") from cause
-    with archive:
+def unpack_zip(zipfile, path, tree, check):
+    with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            check()
             name, mode = os.fsencode(member.filename), member.external_attr >> 16
             if member.is_dir():
                 tree.folder(name, mode & 0o777 or 0o755)
-            elif stat.S_ISLNK(mode):
-                tree.link(name, archive.read(member))
+            elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFLNK):
+                raise Failed(f"the bundle holds {show(name)}, which is no file, folder or link")
             else:
                 with archive.open(member) as content:
-                    tree.file(name, mode & 0o777 or 0o644, lambda file: shutil.copyfileobj(content, file, BLOCK_BYTES))
+                    if stat.S_ISLNK(mode):
+                        # Longer than any path.
+                        tree.link(name, content.read(LINK_BYTES_MAX))
+                    else:
+                        tree.file(name, mode & 0o777 or 0o644, lambda file: copy(content, file, check))
+
+
+def copy(content, file, check):
+    while True:
+        check()
+        block = content.read(BLOCK_BYTES)
+        if not block:
+            return
+        file.write(block)
 
 
 # Artifacts of another job, at the same relative path. What is already there gives way. Returns the number of files.
@@ -2212,7 +2262,7 @@ class Attempt:
         bundle = self.host.path(os.path.basename(self.order["bundle"]))
         with open(bundle, "wb", buffering=0) as file:
             self.transfers.download(self.order["bundle"], file.fileno(), -1, self.setup_until, self.check)
-        unpack(bundle, tree)
+        unpack(bundle, tree, self.check)
         os.remove(bundle)
         tree.finish()
         inputs = Tree(self.find_folder(tree.root))

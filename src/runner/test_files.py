@@ -1,4 +1,6 @@
 import base64
+import errno
+import gzip
 import hashlib
 import io
 import json
@@ -10,6 +12,7 @@ import time
 import unittest
 import zipfile
 import zlib
+from unittest import mock
 
 import runner
 from test_world import PREFIX, WorldTest
@@ -114,6 +117,103 @@ class Unpacking(Files):
                 file.write(b"not an archive")
             with self.assertRaisesRegex(runner.Failed, "the bundle cannot be unpacked"):
                 runner.unpack(path, self.tree)
+
+
+    def zip(self, *members, compression=zipfile.ZIP_DEFLATED):
+        path = os.path.join(self.world.folder, "bundle.zip")
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            for name, mode, content in members:
+                member = zipfile.ZipInfo(name)
+                member.compress_type = compression
+                member.external_attr = mode << 16
+                archive.writestr(member, content)
+        return path
+
+    def change(self, path, change):
+        with open(path, "rb") as file:
+            content = bytearray(file.read())
+        content = change(content) or content
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+    def assert_refused(self, path, why):
+        with self.assertRaisesRegex(runner.Failed, why, msg=path):
+            runner.unpack(path, self.tree)
+        self.assertEqual(self.outside(), [])
+
+    def test_a_damaged_archive_is_a_reason_whatever_its_reader_throws(self):
+        noise = random.Random(1).randbytes(20_000)
+
+        def at(offset, value):
+            return lambda content: content.__setitem__(slice(offset, offset + len(value)), value)
+
+        def methods(value):
+            def change(content):
+                content[8:10] = value
+                directory = content.index(b"PK\1\2")
+                content[directory + 10 : directory + 12] = value
+
+            return change
+
+        def flags(content):
+            content[6] |= 1
+            content[content.index(b"PK\1\2") + 8] |= 1
+
+        cannot = "^the bundle cannot be unpacked: "
+        for change in (at(100, noise[:50]), methods(b"\x63\0"), methods(b"\x0e\0"), flags, lambda content: content[:-30]):
+            self.assert_refused(self.change(self.zip(("a", 0o644, noise)), change), cannot)
+        for share in (0.1, 0.5, 0.9):
+            path = self.tar(("a", tarfile.REGTYPE, {"content": noise}))
+            self.assert_refused(self.change(path, lambda content: content[: int(len(content) * share)]), cannot)
+
+    def test_names_that_no_disk_takes_are_a_reason(self):
+        long = "n" * 300
+        deep = "/".join(["d"] * 3_000)
+        for name in (long, deep, f"{long}/x", "."):
+            self.assert_refused(self.tar((name, tarfile.REGTYPE, {})), "File name too long|is none of a file|more than 200 folders deep")
+        self.assert_refused(self.zip((long, 0o100644, "")), "File name too long: nnn")
+
+    def test_special_files_and_endless_links_of_a_zip_are_refused(self):
+        self.assert_refused(self.zip(("pipe", 0o010644, "")), "holds pipe, which is no file, folder or link")
+        self.assert_refused(self.zip(("l", 0o120777, b"a" * 200_000_000)), "cannot be unpacked: File name too long")
+
+    def test_a_header_as_large_as_memory_is_not_read(self):
+        member = tarfile.TarInfo("pax")
+        member.type, member.size = tarfile.XHDTYPE, 1 << 40
+        path = os.path.join(self.world.folder, "bundle.tar.gz")
+        with gzip.open(path, "wb") as file:
+            file.write(member.tobuf(tarfile.USTAR_FORMAT) if member.size < 8**11 else member.tobuf(tarfile.GNU_FORMAT))
+        self.assert_refused(path, "a header is too large")
+
+    def test_whoever_wants_it_to_end_is_heard_in_the_middle_of_a_file(self):
+        calls = []
+
+        def check():
+            calls.append(None)
+            if len(calls) > 5:
+                raise runner.Stopped("cancelled")
+
+        zeros = bytes(50 << 20)
+        for path in (self.tar(("z", tarfile.REGTYPE, {"content": zeros})), self.zip(("z", 0o644, zeros))):
+            calls.clear()
+            with self.assertRaises(runner.Stopped):
+                runner.unpack(path, self.tree, check)
+            self.assertLess(os.path.getsize(self.root + "/z"), len(zeros))
+
+    def test_names_of_any_bytes_are_laid_as_they_are(self):
+        path = os.path.join(self.world.folder, "bundle.tar.gz")
+        with tarfile.open(path, "w:gz", encoding="utf-8", errors="surrogateescape") as archive:
+            archive.addfile(tarfile.TarInfo(os.fsdecode(b"\xff\xfe\x01")))
+        runner.unpack(path, self.tree)
+        self.assertEqual(os.listdir(os.fsencode(self.root)), [b"\xff\xfe\x01"])
+
+    def test_a_disk_that_is_full_is_told_as_such(self):
+        path = self.tar(("a", tarfile.REGTYPE, {"content": b"x"}))
+        full = OSError(errno.ENOSPC, "No space left on device")
+        with mock.patch.object(runner, "copy", side_effect=full), self.assertRaises(OSError) as caught:
+            runner.unpack(path, self.tree)
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
 
 
 class Globs(Files):

@@ -23,6 +23,8 @@ export default defineConfig({
       project("e2e", 180_000),
       // For test:all alone: with programs from elsewhere, or with much disk.
       project("tools", 180_000),
+      // And what anybody may drop, in quantities.
+      project("hostile", 900_000),
     ],
   },
 });

@@ -37,6 +37,10 @@ unset FC_SEED
 LOG_LINES="${LOG_LINES:-200000}" node_modules/.bin/vitest run --testTimeout=300000 e2e/live-logs \
   --reporter=default --reporter=json --outputFile.json="$results/logs.json" || status=1
 
+# What anybody may drop, and real processes in a storm. FUZZ_CASES, STORM_KILLS and the like change it.
+node_modules/.bin/vitest run --project hostile \
+  --reporter=default --reporter=json --outputFile.json="$results/hostile.json" || status=1
+
 # Programs that we did not write: the aws command against the local cloud, our suites and an installation on moto, cfn-lint.
 node_modules/.bin/vitest run --project tools \
   --reporter=default --reporter=json --outputFile.json="$results/tools.json" || status=1
@@ -48,5 +52,5 @@ bash scripts/pythons.sh 2>&1 | tee "$results/pythons.txt" || status=1
 python3 -W ignore -m unittest discover -s src/runner -p 'heavy_*.py' 2>&1 | tee "$results/heavy.txt" || status=1
 
 node dist/scripts/tally.js "$results/simulation.txt" "$results/mutants.txt" "$results/more.json" \
-  "$results/logs.json" "$results/pythons.txt" "$results/heavy.txt" "$results/tools.json" || status=1
+  "$results/logs.json" "$results/pythons.txt" "$results/heavy.txt" "$results/tools.json" "$results/hostile.json" || status=1
 exit "$status"

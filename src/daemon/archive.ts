@@ -2,6 +2,7 @@
  * `.dstack/` out of a packed bundle, and nothing else of it. A drop is anybody's bytes: it is read as a
  * stream, within limits, and a path or a link that would lead somewhere else is refused, never followed.
  */
+import { posix } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -272,14 +273,30 @@ function decode(path: string, bytes: Buffer): string {
 
 async function takeTarEntries(unpacked: ReturnType<typeof extract>, keeper: Keeper): Promise<void> {
   for await (const entry of unpacked) {
-    const { name, type, size } = entry.header;
+    const { name, type, size, linkname } = entry.header;
     const isKept = keeper.admits(name, tarType(type));
+    refuseUnrunnable(name, type, linkname ?? "");
     // Before its body comes: of a bomb there is much.
     keeper.countDeclared(size ?? 0);
     await keeper.asideIfLong();
     if (isKept) await keeper.keep(name, bytesOf(entry));
     else entry.resume();
   }
+}
+
+/** What no machine will unpack is refused before one is rented. */
+function refuseUnrunnable(name: string, type: Header["type"], target: string): void {
+  if (type === "character-device" || type === "block-device" || type === "fifo") {
+    const message = `the bundle holds ${shown(name)}, which is no file, folder or link`;
+    throw new UserError(message, "Leave it out.");
+  }
+  if (type !== "link" && type !== "symlink") return;
+  const end = posix.normalize(
+    type === "symlink" ? posix.join(posix.dirname(name), target) : target,
+  );
+  if (!target.startsWith("/") && end !== ".." && !end.startsWith("../")) return;
+  const message = `the link ${shown(name)} points out of the bundle, to ${shown(target)}`;
+  throw new UserError(message, "Put what it stands for into the bundle, or leave it out.");
 }
 
 /** An entry is a stream of its bytes; its type says only that it can be iterated. */

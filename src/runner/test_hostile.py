@@ -229,3 +229,31 @@ class Names(Hostile):
                 self.assertEqual(self.world.artifact(entry["key"]), entry["path"].encode())
                 self.assertLessEqual(len(PREFIX + "artifacts/" + entry["key"]), 1024)
         self.assertEqual([entry["key"][:6] for entry in entries if entry["type"] == "file"], ["%long/", "data/%"])
+
+
+class Corpus(WorldTest):
+    # What the daemon refuses or takes, of tests above this one: whatever it is, nothing is written outside, and a reason is one
+    # for people.
+    def test_each_archive_of_the_corpus_is_laid_out_inside_or_refused_with_a_reason(self):
+        corpus = os.path.join(os.path.dirname(__file__), "../../test/hostile/corpus")
+        if not os.path.isdir(corpus):
+            self.skipTest("only in a checkout")
+        refused = []
+        for name in sorted(os.listdir(corpus)):
+            root = os.path.join(self.world.folder, "in", name, "work")
+            os.makedirs(root)
+            tree = runner.Tree(root)
+            path = os.path.join(self.world.folder, "bundle.zip" if name.endswith(".zip") else "bundle.tar.gz")
+            shutil.copy(os.path.join(corpus, name), path)
+            try:
+                runner.unpack(path, tree)
+                tree.finish()
+            except runner.Failed as cause:
+                self.assertRegex(str(cause), r"^(the (bundle|name|link) )")
+                refused.append(name)
+            self.assertEqual(os.listdir(os.path.dirname(root)), ["work"], name)
+        self.assertFalse(os.path.lexists("/tmp/errand-evil"))
+        for name in ("path-up.tgz", "device.tgz", "pipe.zip", "link-out.zip", "hard-link-out.tgz", "pax-as-large-as-memory.tgz"):
+            self.assertIn(name, refused)
+        for name in ("good.tgz", "good.zip", "link-chain.tgz", "name-not-utf-8.tgz"):
+            self.assertNotIn(name, refused)

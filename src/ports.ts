@@ -67,6 +67,21 @@ export interface Store {
   remove(key: string, condition?: { readonly ifEtag: string }): Promise<void>;
 }
 
+export type Upload = {
+  readonly key: string;
+  readonly id: string;
+  /** By S3's clock, milliseconds. */
+  readonly startedAt: number;
+};
+
+/** Uploads in parts to the same bucket that are neither completed nor aborted. Every method throws CloudError. */
+export interface Uploads {
+  /** The first so many below a prefix. */
+  list(prefix: string, limit: number): Promise<readonly Upload[]>;
+  /** One that is completed or aborted already is no error. */
+  abort(upload: Upload): Promise<void>;
+}
+
 /** `start` and `end` are the first and the last byte, as in a Range header. */
 export type OpenOptions = {
   readonly ifEtag?: string;

@@ -10,6 +10,7 @@ import { createEvents } from "../aws/events.ts";
 import { createLiveSource, type LiveSource } from "../aws/live-source.ts";
 import { readLiveTypes } from "../aws/live-types.ts";
 import { createLogs } from "../aws/session/logs.ts";
+import { createUploads } from "../aws/uploads.ts";
 import { bootstrapScript } from "../aws/user-data.ts";
 import { readHostEnvironment } from "../config.ts";
 import { key } from "../core/layout.ts";
@@ -215,6 +216,7 @@ function wire({
     store,
     log,
     clock: systemClock,
+    uploads: createUploads(clients.s3, config.bucket),
     events: config.queueUrl ? createEvents(clients.sqs, config.queueUrl) : noEvents(systemClock),
     limits: { ...config.limits, jobRoles: Object.keys(config.jobRoles) },
     retentionMs: config.retention,

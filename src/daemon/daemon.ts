@@ -6,7 +6,7 @@ import { restsOffer } from "../core/capacity.ts";
 import type { LaunchSettings } from "../core/launches.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Log } from "../log.ts";
-import type { Clock, Cloud, Events, Message, Store } from "../ports.ts";
+import type { Clock, Cloud, Events, Message, Store, Uploads } from "../ports.ts";
 import type { Provider } from "../providers/provider.ts";
 import { createActor } from "./acts.ts";
 import { type Bell, createBell } from "./bell.ts";
@@ -18,12 +18,15 @@ import { type Loop, type Meter, NO_METER } from "./meter.ts";
 import { createPulse } from "./pulse.ts";
 import { createRetentionTurn } from "./retention-turn.ts";
 import { createStatusWriter } from "./status.ts";
+import { beginLeftovers } from "./sweep-leftovers.ts";
 import { leaseTurn, listenTurn, planTurn, putOff, sweepTurn, type Turning } from "./turns.ts";
 
 export type DaemonOptions = Pick<Turning, "pollMs" | "sweepMs"> & {
   readonly cloud: Cloud;
   readonly store: Store;
   readonly events: Events;
+  /** Where they are not given, uploads that broke off stay. */
+  readonly uploads?: Uploads;
   readonly clock: Clock;
   readonly log: Log;
   readonly meter?: Meter;
@@ -138,7 +141,13 @@ async function setUp(
   };
   const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });
   const { installation } = options.settings;
-  const sweeper = { ...options, installation, missingLaunches: new Map<string, number>() };
+  const sweeper = {
+    ...options,
+    installation,
+    missingLaunches: new Map<string, number>(),
+    leftovers: beginLeftovers(clock.now()),
+    told: new Set<string>(),
+  };
   const heard: Message[] = [];
   meter.watch("intake", intakes.depth);
   meter.watch("events", () => heard.length);

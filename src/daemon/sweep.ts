@@ -8,13 +8,14 @@ import { type Launch, launchSchema } from "../core/launches.ts";
 import { key, prefix } from "../core/layout.ts";
 import { type Instance, isAlive } from "../core/observation.ts";
 import { isFinished } from "../core/states.ts";
-import type { Log } from "../log.ts";
-import type { Clock, Cloud, Store } from "../ports.ts";
+import type { Log, LogFields } from "../log.ts";
+import type { Clock, Cloud, Store, Uploads } from "../ports.ts";
 import { readDocument } from "./documents.ts";
 import { readInbox } from "./inbox.ts";
 import { readInstallation } from "./installation.ts";
 import { readRun } from "./records.ts";
 import { rejectedNoteKey } from "./rejected.ts";
+import { type LeftoverProgress, sweepLeftovers } from "./sweep-leftovers.ts";
 
 /** A launch is absent only when it was missing twice, this far apart. */
 export const ABSENT_LAUNCH_MS = 5 * 60_000;
@@ -23,6 +24,10 @@ export const ORPHANS_MAX = 5;
 
 /** Far longer than an intake takes from the marker to the record. */
 const BARE_MARKER_MS = 60 * 60_000;
+/** A report of a run that has no record until then is of no run of ours. */
+const STRAY_REPORT_MS = 24 * 60 * 60_000;
+/** A run may wait for a daemon to be taken in, and its cancel with it. */
+const STRAY_CANCEL_MS = 30 * STRAY_REPORT_MS;
 
 export type Sweeper = {
   readonly cloud: Cloud;
@@ -32,22 +37,37 @@ export type Sweeper = {
   readonly installation: string;
   /** Since when each token's launch has been missing. */
   readonly missingLaunches: Map<string, number>;
+  readonly uploads?: Uploads;
+  readonly leftovers: LeftoverProgress;
+  /** What stays as it is, and was told already. */
+  readonly told: Set<string>;
 };
 
 export async function sweep(sweeper: Sweeper): Promise<void> {
-  await sweepInstances(sweeper);
+  // Instances before records, as in every look.
+  const instances = await sweeper.cloud.listInstances();
+  await sweepInstances(sweeper, instances);
   await sweepInbox(sweeper);
   await sweepMarkers(sweeper);
+  await sweepLeftovers({ ...sweeper, progress: sweeper.leftovers }, instances);
 }
 
-async function sweepInstances(sweeper: Sweeper): Promise<void> {
+/** Once, for as long as it is so. */
+function tellOnce({ told, log }: Sweeper, message: string, fields: LogFields): void {
+  const name = `${message} ${JSON.stringify(fields)}`;
+  if (told.has(name)) return;
+  // What it says now is all that holds of it.
+  for (const each of told) if (each.startsWith(`${message} `)) told.delete(each);
+  told.add(name);
+  log.error(message, fields);
+}
+
+async function sweepInstances(sweeper: Sweeper, instances: readonly Instance[]): Promise<void> {
   const { cloud, store, log } = sweeper;
-  // Instances before records, as in every look.
-  const instances = await cloud.listInstances();
   const living = instances.filter((each) => isAlive(each) && each.state !== "shutting-down");
   if (living.length === 0) return;
   if ((await readInstallation(store)) !== sweeper.installation) {
-    log.error("bucket of another installation", { hint: "no instance is touched" });
+    tellOnce(sweeper, "bucket of another installation", { hint: "no instance is touched" });
     return;
   }
   const orphans: Instance[] = [];
@@ -57,7 +77,7 @@ async function sweepInstances(sweeper: Sweeper): Promise<void> {
   if (orphans.length === 0) return;
   const ids = orphans.map((each) => each.id);
   if (orphans.length > ORPHANS_MAX || (orphans.length > 1 && orphans.length * 2 > living.length)) {
-    log.error("orphans held", {
+    tellOnce(sweeper, "orphans held", {
       instanceIds: ids,
       hint: "check them, then terminate them by hand",
     });
@@ -105,24 +125,39 @@ async function readLaunch(token: string, sweeper: Sweeper): Promise<FoundLaunch>
     : "perhaps absent";
 }
 
-/** Reports and cancels of runs that are over, and reports that nobody can read, are put away. */
-async function sweepInbox({ store, log }: Sweeper): Promise<void> {
-  const inbox = await readInbox(store);
-  for (const objectKey of inbox.unreadable) {
-    const info = await store.findInfo(objectKey);
-    if (!info) continue;
-    const kept = rejectedNoteKey(objectKey);
-    await store.copy(info, kept);
-    await store.remove(objectKey, { ifEtag: info.etag });
-    log.error("report rejected", { key: objectKey, kept });
-  }
+/** Reports and cancels of runs that are over, and reports that nobody can read or is waiting for, are put away. */
+async function sweepInbox(sweeper: Sweeper): Promise<void> {
+  const inbox = await readInbox(sweeper.store);
+  for (const objectKey of inbox.unreadable) await rejectReport(sweeper, objectKey, 0);
   for (const { key: objectKey, content } of inbox.reports) {
-    if (await isOver(store, content.run)) await store.remove(objectKey);
+    const fate = await fateOf(sweeper.store, content.run);
+    if (fate === "over") await sweeper.store.remove(objectKey);
+    if (fate === "unknown") await rejectReport(sweeper, objectKey, STRAY_REPORT_MS);
   }
-  for (const run of inbox.cancels.keys()) {
-    // A cancel of a run not yet taken in is kept for it.
-    if (await isOver(store, run)) await store.remove(key.cancel(run));
-  }
+  for (const [run, { at }] of inbox.cancels) await sweepCancel(sweeper, run, at);
+}
+
+/** Puts one away that is as old as that by S3's clock. */
+async function rejectReport(
+  { store, clock, log }: Sweeper,
+  objectKey: string,
+  ageMs: number,
+): Promise<void> {
+  const info = await store.findInfo(objectKey);
+  if (!info || clock.now() - info.modifiedAt < ageMs) return;
+  const kept = rejectedNoteKey(objectKey);
+  await store.copy(info, kept);
+  await store.remove(objectKey, { ifEtag: info.etag });
+  log.error("report rejected", { key: objectKey, kept });
+}
+
+async function sweepCancel({ store, clock, log }: Sweeper, run: string, at: number): Promise<void> {
+  const fate = await fateOf(store, run);
+  if (fate === "over") await store.remove(key.cancel(run));
+  // A cancel of a run not yet taken in is kept for it.
+  if (fate !== "unknown" || clock.now() - at <= STRAY_CANCEL_MS) return;
+  await store.remove(key.cancel(run));
+  log.warn("cancel without a run removed", { run });
 }
 
 /** An intake that died before it wrote the record leaves a marker; if its drop was overwritten, for ever. */
@@ -136,7 +171,9 @@ async function sweepMarkers({ store, clock, log }: Sweeper): Promise<void> {
   }
 }
 
-async function isOver(store: Store, run: string): Promise<boolean> {
+/** An unreadable record may be of either. */
+async function fateOf(store: Store, run: string): Promise<"open" | "over" | "unknown"> {
   const saved = await readRun(store, run);
-  return saved !== undefined && saved !== "unreadable" && isFinished(saved.run);
+  if (saved === undefined) return "unknown";
+  return saved !== "unreadable" && isFinished(saved.run) ? "over" : "open";
 }

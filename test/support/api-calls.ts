@@ -8,6 +8,7 @@ const SRC = join(import.meta.dirname, "../../src");
 const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   "s3:HeadObject": ["s3:GetObject"],
   "s3:ListObjectsV2": ["s3:ListBucket"],
+  "s3:ListMultipartUploads": ["s3:ListBucketMultipartUploads"],
   // Of an object with tags, S3 copies the tags too.
   "s3:CopyObject": ["s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"],
   "s3:CreateMultipartUpload": ["s3:PutObject"],

@@ -32,6 +32,8 @@ export function createOutput(): Output {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
+  // Notes and the log go there. A full disk behind them must not end the daemon that they tell of.
+  stderr.on("error", () => {});
   return {
     line: (text) => void stdout.write(`${text}\n`),
     write: (text) => void stdout.write(text),

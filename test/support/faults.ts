@@ -1,7 +1,7 @@
 /** Rules of faults in a running local cloud, by its control calls. */
 import { callLocalCloud } from "../../src/cli/local-control.ts";
+import type { LocalNote } from "../../src/cli/local-note.ts";
 import type { RuleStatus } from "../../src/local/faults.ts";
-import type { LocalCloudNote } from "../../src/local/local-cloud.ts";
 
 export type FaultCalls = {
   /** Returns the ids. */
@@ -13,7 +13,7 @@ export type FaultCalls = {
   clear(): Promise<void>;
 };
 
-export function makeFaultCalls(cloud: () => LocalCloudNote): FaultCalls {
+export function makeFaultCalls(cloud: () => Omit<LocalNote, "pid">): FaultCalls {
   const call = async (method: "GET" | "POST" | "DELETE", path: string, body?: unknown) =>
     (await callLocalCloud({ ...cloud(), pid: process.pid }, { method, path, body })) as {
       readonly rules: readonly RuleStatus[];

@@ -5,7 +5,8 @@ import type { Run } from "../core/run.ts";
 import { UserError } from "../errors.ts";
 import type { ObjectInfo, Store } from "../ports.ts";
 import type { Provider } from "../providers/provider.ts";
-import { compileBundle, listTagReferences } from "../workflow/compile.ts";
+import { BundleError } from "../workflow/bundle-error.ts";
+import { type Compiled, type CompileInput, compileBundle } from "../workflow/compile.ts";
 import type { Request } from "../workflow/request.ts";
 import { ARCHIVE_LIMITS, readTarDotDstack, readZipDotDstack } from "./archive.ts";
 import type { DropName } from "./drop-name.ts";
@@ -15,6 +16,8 @@ export type CompiledDrop = Pick<Run, "workflows" | "jobs" | "warnings" | "tag">;
 
 /** Reading a bundle that takes longer than this is given up as the user's to mend. */
 const READ_MS = 10 * 60_000;
+/** Compiling more than this takes long, and nothing else happens meanwhile. */
+const LONG_CHARACTERS = 65_536;
 
 /** Throws UserError for everything that whoever made the bundle can mend. */
 export async function compileDrop(
@@ -48,14 +51,27 @@ export async function compileDrop(
     goAside,
   );
   const input = { files, request, run, limits, providers };
-  const tags = await readTags(store, listTagReferences(input));
-  const { jobs, workflows, warnings, tag } = compileBundle({ ...input, tags });
+  const { jobs, workflows, warnings, tag } = await compileWithTags(input, store);
   return {
     jobs: [...jobs],
     workflows: [...workflows],
     warnings: [...warnings],
     ...(tag === undefined ? {} : { tag }),
   };
+}
+
+/** Large files take long: most need no tags, and are compiled once. */
+async function compileWithTags(input: Omit<CompileInput, "tags">, store: Store): Promise<Compiled> {
+  const asked: { workflow: string; tag: string }[] = [];
+  const find = (workflow: string, tag: string) => void asked.push({ workflow, tag });
+  try {
+    const compiled = compileBundle({ ...input, tags: { find, list: () => [] } });
+    if (asked.length === 0) return compiled;
+  } catch (error) {
+    if (asked.length === 0 || !(error instanceof BundleError)) throw error;
+  }
+  const tags = await readTags(store, asked);
+  return compileBundle({ ...input, tags });
 }
 
 async function readFiles(
@@ -72,16 +88,23 @@ async function readFiles(
   const begin = () => setTimeout(() => stop.abort(), READ_MS);
   let timer: NodeJS.Timeout | undefined = begin();
   const { signal } = stop;
+  let isAside = goAside === undefined;
   const waitAside = async () => {
+    if (isAside) return;
+    isAside = true;
     clearTimeout(timer);
     await goAside?.();
     if (timer !== undefined) timer = begin();
   };
   const options = { signal, goAside: waitAside };
   try {
-    if (!isZip) return await readTarDotDstack(await store.open(bundleKey), options);
     const read = (start: number, end: number) => store.open(bundleKey, { start, end });
-    return await readZipDotDstack({ bytes, read }, options);
+    const files = isZip
+      ? await readZipDotDstack({ bytes, read }, options)
+      : await readTarDotDstack(await store.open(bundleKey), options);
+    const characters = [...files.values()].reduce((sum, text) => sum + text.length, 0);
+    if (characters > LONG_CHARACTERS) await waitAside();
+    return files;
   } catch (cause) {
     if (!signal.aborted) throw cause;
     const hint = "Send fewer or smaller files.";

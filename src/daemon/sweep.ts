@@ -134,7 +134,7 @@ async function sweepInbox(sweeper: Sweeper): Promise<void> {
     if (fate === "over") await sweeper.store.remove(objectKey);
     if (fate === "unknown") await rejectReport(sweeper, objectKey, STRAY_REPORT_MS);
   }
-  for (const [run, { at }] of inbox.cancels) await sweepCancel(sweeper, run, at);
+  for (const [run, { content }] of inbox.cancels) await sweepCancel(sweeper, run, content.at);
 }
 
 /** Puts one away that is as old as that by S3's clock. */

@@ -13,7 +13,10 @@ const SCRIPT = `import time
 for n in range(${LINES}):
     time.sleep(0.03)
     print("at", time.time() * 1000, flush=True)
+print("end", flush=True)
+time.sleep(1)
 `;
+const SETTLED_MS = 3_000;
 
 /** `stamp` is that of the process that received it. */
 export const nowMs = (): number => performance.timeOrigin + performance.now();
@@ -39,13 +42,15 @@ export async function benchLatency(
 async function timeStream(job: RunningJob, logs: Logs): Promise<number[]> {
   const times: number[] = [];
   const signal = AbortSignal.timeout(120_000);
+  const begin = Date.now();
   for await (const event of logs.follow(job.instanceId, 1, signal)) {
-    if (event.type !== "lines") continue;
+    // What was written before the session was there says nothing of it.
+    if (event.type !== "lines" || Date.now() - begin < SETTLED_MS) continue;
     take(
       times,
       event.lines.map(({ text }) => text),
     );
-    if (times.length >= LINES) break;
+    if (event.lines.at(-1)?.text === "end") break;
   }
   return times;
 }
@@ -55,8 +60,7 @@ async function timeCommand(job: RunningJob, daemon: BenchDaemon): Promise<number
   const child = startCommand(["logs", job.run, "bench", "--follow"], daemon.environment);
   const begin = Date.now();
   for await (const line of createInterface({ input: child.stdout })) {
-    // What was written before it was there says nothing of it.
-    if (Date.now() - begin > 3_000) take(times, [line]);
+    if (Date.now() - begin > SETTLED_MS) take(times, [line]);
   }
   return times;
 }

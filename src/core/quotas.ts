@@ -36,16 +36,18 @@ export const QUOTA_TITLES: Readonly<Record<QuotaGroup, string>> = {
   hpc: "HPC",
 };
 
+/** By the letters before the first digit. */
+const NAMED: Readonly<Record<string, QuotaGroup>> = {
+  ...{ hpc: "hpc", dl: "dl", inf: "inf", trn: "trn", vt: "gAndVt" },
+  ...{ g: "gAndVt", gr: "gAndVt", p: "p", f: "f", x: "x" },
+};
+
 /** Undefined for a family that no group is known for. The longer prefixes first: `hpc` is not `h`, `dl` not `d`. */
 export function quotaGroupOf(instanceType: string): QuotaGroup | undefined {
   const letters = /^(u-|[a-z]+)/.exec(instanceType)?.[0] ?? "";
   // u-6tb1 and u7i-12tb.
   if (letters === "u-" || letters === "u") return "highMemory";
-  const named: Readonly<Record<string, QuotaGroup>> = {
-    ...{ hpc: "hpc", dl: "dl", inf: "inf", trn: "trn", vt: "gAndVt" },
-    ...{ g: "gAndVt", gr: "gAndVt", p: "p", f: "f", x: "x" },
-  };
-  if (letters in named) return named[letters];
+  if (letters in NAMED) return NAMED[letters];
   // im4gn, is4gen.
   return /^(a|c|d|h|i|im|is|m|r|t|z)$/.test(letters) ? "standard" : undefined;
 }

@@ -29,8 +29,8 @@ const KILLS = Number(process.env.STORM_KILLS ?? 200);
 const RUNS = Number(process.env.STORM_RUNS ?? 50);
 const DOWN_MS = Number(process.env.STORM_DOWN_S ?? 60) * 1_000;
 const SEED = Number(process.env.SEED ?? 1);
-/** A daemon lives at most that much longer than twice the time that it takes to start. */
-const LIFE_MS = 500;
+/** A daemon lives at most that many times as long as one alone takes to start: two share the machine, and one of them stands by. */
+const LIFE_STARTS = 3.5;
 /** One end in so many is a gentle one. */
 const GENTLE_EACH = 10;
 const LINES = Array.from({ length: 40 }, (_, index) => `line ${index + 1}`);
@@ -54,13 +54,13 @@ test(`${KILLS} kills over ${RUNS} runs, and more, lose nothing and leave nothing
     { id: "never", fault: "event-lost", probability: 0.1, seed: SEED },
   );
   const dropped = await dropRuns(store, port, RUNS);
-  const lifeMsMax = 2 * (await measureStart(data, log)) + LIFE_MS;
+  const lifeMsMax = LIFE_STARTS * (await measureStart(data, log));
   const ends = await killDaemons({ data, log, random, faults, lifeMsMax });
   told.push(
     `${ends.kills} kills (${ends.ready} of daemons that took drops), ${ends.gentle} SIGTERM`,
   );
   expect(ends.badCodes).toEqual([]);
-  expect(ends.ready).toBeGreaterThan(KILLS / 10);
+  expect(ends.ready).toBeGreaterThan(KILLS / 40);
 
   const disk = await openFullDisk(data);
   const cramped = startDaemon(data, disk.log);

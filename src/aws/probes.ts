@@ -6,7 +6,6 @@ import {
   SimulatePrincipalPolicyCommand,
 } from "@aws-sdk/client-iam";
 import { HeadBucketCommand } from "@aws-sdk/client-s3";
-import { DescribeDocumentCommand } from "@aws-sdk/client-ssm";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import type { Launch } from "../core/launches.ts";
 import { CloudError, isCloudError } from "../errors.ts";
@@ -14,7 +13,6 @@ import type { Clients } from "./clients.ts";
 import { callAws } from "./error-codes.ts";
 import { runInstancesInput } from "./run-instances.ts";
 import { type ClientOptions, commonOptions } from "./s3-client.ts";
-import { DOCUMENT_NAME } from "./session/document.ts";
 import { renderUserData } from "./user-data.ts";
 
 export type Identity = { readonly account: string; readonly arn: string };
@@ -68,21 +66,6 @@ export async function tryLaunch(
     );
   } catch (error) {
     if (isCloudError(error) && error.code === "DryRunOperation") return;
-    throw error;
-  }
-}
-
-/** The content of the document that sessions are started with; undefined where there is none. */
-export async function readSessionDocument({
-  ssm,
-}: Pick<Clients, "ssm">): Promise<string | undefined> {
-  try {
-    const { Document } = await callAws(`reading the document ${DOCUMENT_NAME}`, () =>
-      ssm.send(new DescribeDocumentCommand({ Name: DOCUMENT_NAME })),
-    );
-    return Document?.Status;
-  } catch (error) {
-    if (isCloudError(error, "not-found")) return undefined;
     throw error;
   }
 }

@@ -267,9 +267,9 @@ suite("an installation on moto", () => {
       "skip quotas",
       // It answers 500: it simulates no policies, and describes no document of sessions.
       "skip machines' role",
-      "fail live logs",
+      "warn live logs",
     ]);
-    expect(code).toBe(1);
+    expect(code).toBe(0);
   });
 
   it("plans with the types that the daemon has read, and says how old its prices are", async () => {

@@ -1,11 +1,6 @@
 /** The checks, in the order in which one needs what another has found good. */
-import {
-  readBucketRegion,
-  readClockSkew,
-  readIdentity,
-  readSessionDocument,
-} from "../../aws/probes.ts";
-import { DOCUMENT_NAME } from "../../aws/session/document.ts";
+import { readBucketRegion, readClockSkew, readIdentity } from "../../aws/probes.ts";
+import { inspectSessions } from "../../aws/session/inspect.ts";
 import { key } from "../../core/layout.ts";
 import { readInstallation } from "../../daemon/installation.ts";
 import { LEASE_MS, readLease } from "../../daemon/lease.ts";
@@ -42,7 +37,7 @@ export const CHECKS: readonly Check[] = [
   { name: "quotas", needs: ["offers"], run: checkQuotas },
   { name: "launch", needs: ["offers", "bucket"], run: checkLaunch },
   { name: "machines' role", needs: ["credentials"], run: checkMachineRole },
-  { name: "live logs", needs: ["credentials"], run: checkDocument },
+  { name: "live logs", needs: ["credentials"], run: checkLiveLogs },
 ];
 
 async function checkCredentials({ where }: Patient): Promise<Outcome> {
@@ -150,11 +145,17 @@ async function checkDaemon({ store }: Patient): Promise<Outcome> {
     : pass(`${name} plans`);
 }
 
-async function checkDocument({ clients }: Patient): Promise<Outcome> {
-  const status = await readSessionDocument(clients);
-  if (status !== undefined) return pass(`${DOCUMENT_NAME} is ${status.toLowerCase()}`);
-  return warn(
-    `there is no document ${DOCUMENT_NAME}`,
-    "The stack makes it (CreateSessionDocument), and so does a daemon that may. Without it logs come in chunks, some seconds late.",
+/** So many of the machines that run are asked for their agents. */
+const AGENTS_MAX = 3;
+
+async function checkLiveLogs({ clients, cloud }: Patient): Promise<Outcome> {
+  const running = (await cloud.listInstances()).filter(({ state }) => state === "running");
+  const ids = running.slice(0, AGENTS_MAX).map(({ id }) => id);
+  const findings = await inspectSessions(clients.ssm, ids);
+  const bad = findings.filter(({ isGood }) => !isGood);
+  const told = (bad.length > 0 ? bad : findings).map(({ what, why }) =>
+    why ? `${what}: ${why}` : what,
   );
+  const cure = "Logs come in chunks meanwhile, some seconds late.";
+  return bad.length > 0 ? warn(told.join("; "), cure) : pass(told.join("; "));
 }

@@ -27,7 +27,7 @@ const instance = statementsOf(template, "InstanceRole");
 const user = statementsOf(template, "UserPolicy");
 
 /** Calls that only a person's command makes, by the file they stand in; all others are the daemon's. */
-const OF_PEOPLE = ["aws/probes.ts", "aws/stack.ts"];
+const OF_PEOPLE = ["aws/probes.ts", "aws/session/inspect.ts", "aws/stack.ts"];
 
 const object = (name: string): string => `arn:aws:s3:::Bucket-id/${name}`;
 const run = "20261125-070000-abcdef";

@@ -12,7 +12,9 @@ npm run --silent lint || status=1
 # Beside the others: the runner's tests wait more than they work.
 python3 -m unittest discover -s src/runner -p 'test_*.py' >"$results/unittest.txt" 2>&1 &
 runner=$!
-node_modules/.bin/vitest run --project '!tools' --project '!hostile' --reporter=default --reporter=json --outputFile.json="$results/vitest.json" || status=1
+# By name: of several projects that are left out, vitest takes each for leave to run all others.
+projects=(--project unit --project simulation --project conformance --project integration --project e2e)
+node_modules/.bin/vitest run "${projects[@]}" --reporter=default --reporter=json --outputFile.json="$results/vitest.json" || status=1
 wait "$runner" || status=1
 cat "$results/unittest.txt"
 

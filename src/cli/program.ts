@@ -1,6 +1,7 @@
 /** The commands and their options. What a command does is loaded when it is called, so that help is quick. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { ArtifactOptions } from "./commands/artifacts.ts";
+import type { DoctorOptions } from "./commands/doctor.ts";
 import type { InitOptions } from "./commands/init.ts";
 import type { FaultOptions } from "./commands/local-faults.ts";
 import type { LogOptions } from "./commands/logs.ts";
@@ -255,7 +256,8 @@ function addInit(program: Command, output: Output, onExitCode: OnExitCode): void
 function addDoctor(program: Command, output: Output, onExitCode: OnExitCode): void {
   common(program.command("doctor"))
     .description("check the installation: rights, bucket, events, images, subnets; changes nothing")
-    .action(async (options: CommonOptions) => {
+    .option("--reap", "end machines of this installation that no open run wants")
+    .action(async (options: DoctorOptions) => {
       const { doctor } = await import("./commands/doctor.ts");
       onExitCode(await doctor(output, options));
     });

@@ -70,16 +70,13 @@ async function sweepInstances(sweeper: Sweeper, instances: readonly Instance[]):
     tellOnce(sweeper, "bucket of another installation", { hint: "no instance is touched" });
     return;
   }
-  const orphans: Instance[] = [];
-  for (const instance of living) {
-    if (await isOrphan(instance, sweeper)) orphans.push(instance);
-  }
+  const orphans = await orphansAmong(living, sweeper);
   if (orphans.length === 0) return;
   const ids = orphans.map((each) => each.id);
   if (orphans.length > ORPHANS_MAX || (orphans.length > 1 && orphans.length * 2 > living.length)) {
     tellOnce(sweeper, "orphans held", {
       instanceIds: ids,
-      hint: "check them, then terminate them by hand",
+      hint: "check them; errand doctor --reap ends them",
     });
     return;
   }
@@ -87,8 +84,35 @@ async function sweepInstances(sweeper: Sweeper, instances: readonly Instance[]):
   log.warn("orphans terminated", { instanceIds: ids });
 }
 
+/** Of one who looks once: a machine this old whose launch is not there now has none. */
+const OLD_MS = 2 * ABSENT_LAUNCH_MS;
+
+/** Living instances that nobody wants, for a person to decide about, however many they are. */
+export async function findOrphans({
+  cloud,
+  store,
+  clock,
+}: Pick<Sweeper, "cloud" | "store" | "clock">): Promise<readonly Instance[]> {
+  const living = (await cloud.listInstances()).filter(
+    (each) => isAlive(each) && each.state !== "shutting-down",
+  );
+  const old = living.filter((each) => clock.now() - each.launchedAt > OLD_MS);
+  const missingLaunches = new Map(old.map(({ token }) => [token, Number.NEGATIVE_INFINITY]));
+  return orphansAmong(living, { store, clock, missingLaunches });
+}
+
+type Looking = Pick<Sweeper, "store" | "clock" | "missingLaunches">;
+
+async function orphansAmong(living: readonly Instance[], looking: Looking): Promise<Instance[]> {
+  const orphans: Instance[] = [];
+  for (const instance of living) {
+    if (await isOrphan(instance, looking)) orphans.push(instance);
+  }
+  return orphans;
+}
+
 /** True only when it is certain that nobody wants the instance. */
-async function isOrphan(instance: Instance, sweeper: Sweeper): Promise<boolean> {
+async function isOrphan(instance: Instance, sweeper: Looking): Promise<boolean> {
   if (instance.token === "") return false;
   const launch = await readLaunch(instance.token, sweeper);
   if (launch === "unreadable") return false;
@@ -111,7 +135,7 @@ async function isOrphan(instance: Instance, sweeper: Sweeper): Promise<boolean> 
 
 type FoundLaunch = Launch | "unreadable" | "absent" | "perhaps absent";
 
-async function readLaunch(token: string, sweeper: Sweeper): Promise<FoundLaunch> {
+async function readLaunch(token: string, sweeper: Looking): Promise<FoundLaunch> {
   const { store, clock, missingLaunches } = sweeper;
   const document = await readDocument(store, key.launch(token), launchSchema);
   if (document.type !== "absent") {

@@ -1,10 +1,12 @@
 /** `errand doctor` on a sound local cloud, and on ones that are broken in one place each. */
+import { RunInstancesCommand } from "@aws-sdk/client-ec2";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type Clients, createClients } from "../../src/aws/clients.ts";
 import { createCloud } from "../../src/aws/cloud.ts";
 import { createStore } from "../../src/aws/store.ts";
 import { examine, type Patient, verdictOf } from "../../src/cli/doctor/doctor.ts";
 import { readLocalTypes } from "../../src/cli/local-types.ts";
+import { systemClock } from "../../src/cli/system-clock.ts";
 import { parseConfig } from "../../src/config.ts";
 import { ensureInstallation } from "../../src/daemon/installation.ts";
 import { keepLease } from "../../src/daemon/lease.ts";
@@ -30,7 +32,7 @@ afterAll(async () => {
 
 let examinations = 0;
 
-function makePatient(settings: object = {}): Patient {
+function makePatient(settings: object = {}, { reap = false, aheadMs = 0 } = {}): Patient {
   const { endpoint, region, bucket, queueUrl, instanceProfile, accessKeyId, secretAccessKey } =
     world.cloud;
   const text = JSON.stringify({ region, bucket, queueUrl, instanceProfile, endpoint, ...settings });
@@ -49,6 +51,8 @@ function makePatient(settings: object = {}): Patient {
     isLocal: true,
     token: `examination${examinations}`,
     eventMs: 2_000,
+    clock: { ...systemClock, now: () => Date.now() + aheadMs },
+    reap,
   };
 }
 
@@ -127,6 +131,31 @@ test("events that get lost are noticed", async () => {
 test("without a queue it says what that means", async () => {
   const { found } = await examined(makePatient({ queueUrl: undefined }));
   expect(found.events).toMatchObject({ verdict: "warn", detail: expect.stringContaining("sweep") });
+});
+
+test("machines that no run wants are told, and ended when one asks for it", async () => {
+  const Tags = [
+    { Key: "errand:daemon", Value: INSTALLATION },
+    { Key: "errand:launch", Value: "nobodyslaunch" },
+  ];
+  await clients.launchEc2.send(
+    new RunInstancesCommand({
+      ...{ ImageId: world.cloud.imageIds[0], InstanceType: "t3a.nano", MinCount: 1, MaxCount: 1 },
+      TagSpecifications: [{ ResourceType: "instance", Tags }],
+    }),
+  );
+  const young = await examined(makePatient());
+  expect(young.found.orphans?.verdict).toBe("pass");
+  const later = { aheadMs: 11 * 60_000 };
+  const told = await examined(makePatient({}, later));
+  expect(told.found.orphans).toMatchObject({
+    verdict: "warn",
+    detail: expect.stringMatching(/^no open run wants i-\w+ \(t3a.nano, us-east-1\w\)$/),
+    cure: expect.stringContaining("--reap"),
+  });
+  const reaped = await examined(makePatient({}, { ...later, reap: true }));
+  expect(reaped.found.orphans?.detail).toMatch(/^ended i-/);
+  expect((await examined(makePatient({}, later))).found.orphans?.verdict).toBe("pass");
 });
 
 test("a daemon that does not hear of objects is told from one that does", async () => {

@@ -1,4 +1,4 @@
-/** `errand doctor`: whether an installation is whole, and what to do where it is not. Nothing is launched or changed. */
+/** `errand doctor`: whether an installation is whole, and what to do where it is not. Nothing is launched or changed, but by --reap. */
 import { createCloud } from "../../aws/cloud.ts";
 import { readInstallation } from "../../daemon/installation.ts";
 import { connect } from "../connect.ts";
@@ -6,6 +6,7 @@ import { examine, verdictOf } from "../doctor/doctor.ts";
 import type { Finding, Verdict } from "../doctor/finding.ts";
 import type { Output } from "../output.ts";
 import type { Palette } from "../palette.ts";
+import { systemClock } from "../system-clock.ts";
 import { newToken } from "../token.ts";
 import type { CommonOptions } from "./runs.ts";
 
@@ -13,7 +14,9 @@ const EXIT_FAILED = 1;
 /** S3 takes seconds at most as a rule, and promises nothing. */
 const EVENT_MS = 30_000;
 
-export async function doctor(output: Output, options: CommonOptions): Promise<number> {
+export type DoctorOptions = CommonOptions & { readonly reap?: boolean };
+
+export async function doctor(output: Output, options: DoctorOptions): Promise<number> {
   const connection = await connect(options);
   const { store, config, where, isLocal } = connection;
   const clients = await connection.clients();
@@ -27,8 +30,10 @@ export async function doctor(output: Output, options: CommonOptions): Promise<nu
   });
   const token = newToken();
   try {
-    const eventMs = EVENT_MS;
-    const patient = { store, clients, cloud, config, where, isLocal, token, eventMs };
+    const patient = {
+      ...{ store, clients, cloud, config, where, isLocal, token },
+      ...{ eventMs: EVENT_MS, clock: systemClock, reap: options.reap === true },
+    };
     const say = options.json ? () => {} : (finding: Finding) => render(output, finding);
     const findings = await examine(patient, say);
     const verdict = verdictOf(findings);

@@ -14,6 +14,7 @@ import {
   checkLaunch,
   checkMachineRole,
   checkOffers,
+  checkOrphans,
   checkQuotas,
 } from "./machines.ts";
 
@@ -37,6 +38,7 @@ export const CHECKS: readonly Check[] = [
   { name: "quotas", needs: ["offers"], run: checkQuotas },
   { name: "launch", needs: ["offers", "bucket"], run: checkLaunch },
   { name: "machines' role", needs: ["credentials"], run: checkMachineRole },
+  { name: "orphans", needs: ["installation"], run: checkOrphans },
   { name: "live logs", needs: ["credentials"], run: checkLiveLogs },
 ];
 

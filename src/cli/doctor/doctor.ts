@@ -2,7 +2,7 @@
 import type { Clients } from "../../aws/clients.ts";
 import type { ClientOptions } from "../../aws/s3-client.ts";
 import type { Config } from "../../config.ts";
-import type { Cloud, Store } from "../../ports.ts";
+import type { Clock, Cloud, Store } from "../../ports.ts";
 import { CHECKS } from "./checks.ts";
 import { type Finding, refusalOf, skip, type Verdict } from "./finding.ts";
 
@@ -17,6 +17,9 @@ export type Patient = {
   readonly token: string;
   /** How long an event may take. */
   readonly eventMs: number;
+  readonly clock: Pick<Clock, "now" | "sleep">;
+  /** End machines that nobody wants. */
+  readonly reap: boolean;
 };
 
 export async function examine(

@@ -5,6 +5,7 @@ import type { Launch } from "../../core/launches.ts";
 import type { Catalog } from "../../core/offers.ts";
 import { QUOTA_GROUPS, QUOTA_TITLES, quotaGroupOf } from "../../core/quotas.ts";
 import { readInstallation } from "../../daemon/installation.ts";
+import { findOrphans } from "../../daemon/sweep.ts";
 import { isCloudError } from "../../errors.ts";
 import type { Patient } from "./doctor.ts";
 import { fail, type Outcome, pass, policyStatement, refusalOf, skip, warn } from "./finding.ts";
@@ -121,6 +122,31 @@ function trialLaunch(
       userData: { bucket, region, endpoint, scriptSha256: sha256 },
     },
   };
+}
+
+/** Machines of this installation that no open run wants. A daemon ends few by itself, and asks about many. */
+export async function checkOrphans({
+  cloud,
+  store,
+  clock,
+  config,
+  reap,
+}: Patient): Promise<Outcome> {
+  const installation = await readInstallation(store);
+  if (installation === undefined || (config.installation ?? installation) !== installation) {
+    return skip("whose the bucket is decides which machines are whose");
+  }
+  const orphans = await findOrphans({ cloud, store, clock });
+  if (orphans.length === 0) return pass("every living machine is of an open run");
+  const ids = orphans.map(({ id, instanceType, zone }) => `${id} (${instanceType}, ${zone})`);
+  if (!reap) {
+    return warn(
+      `no open run wants ${ids.join(", ")}`,
+      "If they are nobody's: errand doctor --reap ends them.",
+    );
+  }
+  await cloud.terminate(orphans.map(({ id }) => id));
+  return warn(`ended ${ids.join(", ")}, which no open run wanted`, "");
 }
 
 /** What the runner calls, on examples of the keys it calls it for; docs/architecture.md has the whole. */

@@ -58,7 +58,9 @@ type Settings = {
 
 /** Returns the port of the proxy that a machine would have. */
 async function serve({ egress, proxies = {} }: Settings): Promise<number> {
-  const words = ["-I", "-c", SERVE, SOURCES, JSON.stringify({ egress, proxies })];
+  // Nothing listens on port 1: a cloud that is not there has cut no machine off.
+  const settings = { egress, proxies, cloudPort: 1, imdsPath: "" };
+  const words = ["-I", "-c", SERVE, SOURCES, JSON.stringify(settings)];
   const child: ChildProcess = spawn("python3", words, { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   if (!child.stdout) throw new Error("the relay has no output");

@@ -2,6 +2,7 @@
  * Plays storms, crash sweeps and the race of retention on all cores. `SEEDS=20000` says how many storms; `SEED=7` plays
  * that one alone and tells its story. Ends with `N passed, N failed, N skipped`, one for each kind of play.
  */
+import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { listPlays, play } from "../test/simulation/plays.ts";
@@ -84,16 +85,28 @@ async function employ(
 ): Promise<void> {
   const worker = new Worker(new URL(import.meta.url));
   for (let next = waiting.next(); !next.done; next = waiting.next()) {
-    const task = next.value;
-    const failures = await new Promise<readonly string[]>((resolve, reject) => {
-      worker.once("message", resolve);
-      worker.once("error", reject);
-      worker.postMessage(task);
-    });
-    worker.removeAllListeners();
-    take(task, failures);
+    take(next.value, await give(worker, next.value));
   }
   await worker.terminate();
+}
+
+/** The failures of a task. Rejects when the worker dies of it. */
+async function give(worker: Worker, task: Task): Promise<readonly string[]> {
+  const done = new AbortController();
+  const { signal } = done;
+  const died = async (): Promise<never> => {
+    const [code] = await once(worker, "exit", { signal });
+    throw new Error(`a worker ended with ${code} in ${task.kind}`);
+  };
+  // `once` rejects on "error".
+  const answer = once(worker, "message", { signal });
+  worker.postMessage(task);
+  try {
+    const [failures] = await Promise.race([answer, died()]);
+    return failures as readonly string[];
+  } finally {
+    done.abort();
+  }
 }
 
 function shortened(failure: string): string {

@@ -57,7 +57,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    await store.put(claim, body, { condition: { ifAbsent: true } });",
     replace:
       "    if (body === claim) await store.put(claim, body, { condition: { ifAbsent: true } });",
-    number: 6,
+    number: 3,
   },
   {
     name: "a claim of the runner taken for ours",
@@ -92,7 +92,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/launching.ts",
     find: "    if (!isRecorded(run, orderKey(token, index))) {",
     replace: "    if (!run && !isRecorded(run, orderKey(token, index))) {",
-    number: 44,
+    number: 105,
   },
   {
     name: "a dependent started before what it needs",
@@ -192,21 +192,21 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/settle.ts",
     find: "  if (!next.answer) return next;",
     replace: "",
-    number: 19,
+    number: 52,
   },
   {
     name: "a new token while nobody knows what became of the last",
     file: "src/daemon/launching.ts",
     find: `kind !== "quota" && kind !== "refused"`,
     replace: `kind !== "quota" && kind !== "refused" && kind !== "unavailable"`,
-    number: 7,
+    number: 8,
   },
   {
     name: "an orphan by an unreadable record",
     file: "src/daemon/sweep.ts",
     find: `  if (saved === "unreadable") return false;`,
     replace: `  if (saved === "unreadable") return true;`,
-    number: 21,
+    number: 23,
   },
   {
     name: "a partial set used as input",
@@ -220,7 +220,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/lease.ts",
     find: "    return at - watched.since > LEASE_MS;",
     replace: "    return false;",
-    number: 4,
+    number: 1,
   },
   {
     name: "a run closed while a machine of it lives",
@@ -241,7 +241,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/states.ts",
     find: `count("failed") <= job.resources.retry.failed`,
     replace: `count("failed") <= job.resources.retry.failed + 1`,
-    number: 3,
+    number: 14,
   },
   {
     name: "a machine that shuts down taken for gone",
@@ -257,18 +257,11 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
   },
   {
-    name: "a refusal taken for the answer to an earlier call",
-    file: "src/daemon/launching.ts",
-    find: "    if (!(await voidAll(frozen, options))) return lookUp(token, options, error);",
-    replace: "",
-    number: 206,
-  },
-  {
     name: "a record saved over another's",
     file: "src/daemon/records.ts",
     find: "return await store.put(key.record(run.id), body, { condition: { ifEtag: etag } });",
     replace: "return await store.put(key.record(run.id), body);",
-    number: 21,
+    number: 250,
   },
   {
     name: "a record without its marker",
@@ -277,7 +270,7 @@ export const MUTANTS: readonly Mutant[] = [
   await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });`,
     replace: `  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
   await markOpen(store, run.id);`,
-    number: 58,
+    number: 18,
   },
   {
     name: "a drop taken in twice because its record is unreadable",
@@ -285,21 +278,21 @@ export const MUTANTS: readonly Mutant[] = [
     find: `    if (saved === "unreadable") {`,
     replace: `    if (saved === "unreadable") continue;
     if (saved === undefined) {`,
-    number: 2,
+    number: 44,
   },
   {
     name: "a machine gone because one listing left it out",
     file: "src/core/settle.ts",
     find: "  return isAbsent(attempt, look) && isTold;",
     replace: "  return attempt.missingSince !== undefined && isTold;",
-    number: 101,
+    number: 66,
   },
   {
     name: "a ceiling of dollars that a launch may exceed",
     file: "src/core/plan.ts",
     find: "  if (room.hourlyUsd + 1e-9 < offer.hourlyUsd) {",
     replace: "  if (room.hourlyUsd <= 0) {",
-    number: 6,
+    number: 8,
   },
   {
     name: "a lease that nobody heeds",
@@ -319,7 +312,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/ledger.ts",
     find: "  return open.reduce((sum, run) => sum + costOfDay(run, at), closedUsd);",
     replace: "  return Math.max(0, ...open.map((run) => costOfDay(run, at)));",
-    number: 3,
+    number: 14,
   },
   {
     name: "a budget of a day that forgets runs that are closed",

@@ -162,7 +162,7 @@ function sorted(catalog: Catalog): readonly Candidate[] {
     const gpus = wholeGpus(type);
     const { name: instanceType, vcpus, memoryMib } = type;
     const offers = catalog.places
-      .filter(({ zone }) => type.zones?.includes(zone) ?? true)
+      .filter(({ zone }) => isOffered(type, zone))
       .map((place) => ({ instanceType, ...place, hourlyUsd, vcpus, memoryMib, gpus }));
     candidates.push({ type, hourlyUsd, generation: generationOf(type), gpus, offers });
   }
@@ -237,3 +237,7 @@ const nearMiss = (type: PricedType, missed: readonly Requirement[]): NearMiss =>
   instanceType: type.name,
   misses: missed.map(({ describe }) => describe(type)),
 });
+
+/** Of a type whose zones are not known, every one of the region's may have it. */
+export const isOffered = ({ zones }: Pick<PricedType, "zones">, zone: string): boolean =>
+  zones?.includes(zone) ?? true;

@@ -5,6 +5,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { INSTANCE_FAULTS } from "./fault-rules.ts";
 import { describeProblems } from "./problems.ts";
 
 const tagsSchema = z.record(z.string(), z.string());
@@ -13,14 +14,7 @@ const tagsSchema = z.record(z.string(), z.string());
 const troubleSchema = z.strictObject({
   /** The rule's id. */
   rule: z.string(),
-  fault: z.enum([
-    "launch-fails",
-    "silent-boot",
-    "instance-dies",
-    "instance-hangs",
-    "instance-reboots",
-    "network-loss",
-  ]),
+  fault: z.enum(INSTANCE_FAULTS),
   /** Milliseconds since 1970, as `until`; without one it lasts. */
   at: z.number(),
   until: z.number().optional(),

@@ -2,7 +2,7 @@
 import { findMissingRights, type Right, readProfileRole, tryLaunch } from "../../aws/probes.ts";
 import { bootstrapScript } from "../../aws/user-data.ts";
 import type { Launch } from "../../core/launches.ts";
-import type { Catalog } from "../../core/offers.ts";
+import { type Catalog, isOffered } from "../../core/offers.ts";
 import { QUOTA_GROUPS, QUOTA_TITLES, quotaGroupOf } from "../../core/quotas.ts";
 import { readInstallation } from "../../daemon/installation.ts";
 import { findOrphans } from "../../daemon/sweep.ts";
@@ -42,9 +42,6 @@ export async function checkOffers({ cloud, config }: Patient): Promise<Outcome> 
   const where = config.subnets.length > 0 ? "configured subnets" : "default subnets";
   return pass(`${types.length} types, ${gpus} of them with GPUs, in ${where} in ${zones}`);
 }
-
-const isOffered = (type: Catalog["types"][number], zone: string): boolean =>
-  type.zones === undefined || type.zones.includes(zone);
 
 /** Of the families that the region's subnets offer. */
 export async function checkQuotas({ cloud }: Patient): Promise<Outcome> {
@@ -172,12 +169,13 @@ const rightsOfRunner = (bucket: string, partition: string): readonly Right[] => 
 
 export async function checkMachineRole({ where, config, isLocal }: Patient): Promise<Outcome> {
   if (isLocal) return skip("the local cloud has no IAM");
-  const { instanceProfile, bucket, region } = config;
+  const { instanceProfile, bucket } = config;
   let role: string;
   let missing: readonly Right[];
   try {
     role = await readProfileRole(where, instanceProfile);
-    const partition = partitionOf(region);
+    // As in arn:aws-cn:iam::…
+    const partition = role.split(":")[1] ?? "aws";
     missing = await findMissingRights(where, role, rightsOfRunner(bucket, partition));
   } catch (error) {
     // Whoever runs the daemon need not be allowed to look at roles.
@@ -195,8 +193,3 @@ export async function checkMachineRole({ where, config, isLocal }: Patient): Pro
     `Add to its policy (infra/errand.yaml has it whole): ${policyStatement(missing)}`,
   );
 }
-
-const partitionOf = (region: string): string => {
-  if (region.startsWith("cn-")) return "aws-cn";
-  return region.startsWith("us-gov-") ? "aws-us-gov" : "aws";
-};

@@ -63,7 +63,9 @@ async function playAll(): Promise<void> {
   const waiting = tasks.values();
   await Promise.all(Array.from({ length: availableParallelism() }, () => employ(waiting, take)));
   for (const [kind, count] of played) {
-    console.log(`${kind}: ${count} played, ${failed.get(kind) ?? 0} failed`);
+    console.log(
+      `${failed.has(kind) ? "FAILED " : ""}${kind}: ${count} played, ${failed.get(kind) ?? 0} failed`,
+    );
   }
   console.log(`in ${Math.round((performance.now() - beganAt) / 1000)} s`);
   console.log(`${played.size - failed.size} passed, ${failed.size} failed, 0 skipped`);

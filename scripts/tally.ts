@@ -1,32 +1,71 @@
 /**
- * Adds up what test runners report and prints `N passed, N failed, N skipped`. Exits 1 when anything
- * failed, when a file cannot be read, or when nothing was run at all.
+ * Adds up what test runners report and prints `N passed, N failed, N skipped`, after a line for each test that failed: of a
+ * long output, the end is what is looked at. Exits 1 when anything failed, when a file cannot be read, or when nothing was run
+ * at all.
  *
  * Takes vitest's JSON, the output of Python's unittest, and lines that end in that same form. With
- * ERRAND_TALLY set to a file, the line is appended to it; `--total FILE` adds up such a file.
+ * ERRAND_TALLY set to a file, these lines are appended to it; `--total FILE` adds up such a file.
  */
 import { appendFileSync, readFileSync } from "node:fs";
 
-type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
+type Counts = {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  /** A line each. */
+  readonly failures: readonly string[];
+};
 
-const NONE: Counts = { passed: 0, failed: 0, skipped: 0 };
+const NONE: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
+const MESSAGE_LENGTH_MAX = 300;
 
 const add = (a: Counts, b: Counts): Counts => ({
   passed: a.passed + b.passed,
   failed: a.failed + b.failed,
   skipped: a.skipped + b.skipped,
+  failures: [...a.failures, ...b.failures],
 });
 
+type Vitest = {
+  readonly success: boolean;
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numFailedTestSuites: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
+};
+
 function countVitest(text: string): Counts {
-  const report = JSON.parse(text) as Record<string, number | boolean>;
-  const suitesBroken = Number(report.numFailedTestSuites ?? 0);
-  const failed = Number(report.numFailedTests ?? 0);
+  const report = JSON.parse(text) as Vitest;
+  const failed = report.numFailedTests;
   return {
-    passed: Number(report.numPassedTests ?? 0),
+    passed: report.numPassedTests,
     // A file that does not load has failed although none of its tests did.
-    failed: failed > 0 || report.success === true ? failed : Math.max(1, suitesBroken),
-    skipped: Number(report.numPendingTests ?? 0) + Number(report.numTodoTests ?? 0),
+    failed: failed > 0 || report.success ? failed : Math.max(1, report.numFailedTestSuites),
+    skipped: report.numPendingTests + report.numTodoTests,
+    failures: report.testResults.flatMap(({ name, status, message, assertionResults }) => {
+      const file = name.slice(name.lastIndexOf("/test/") + 1);
+      const found = assertionResults
+        .filter((each) => each.status === "failed")
+        .map((each) => tell(`${file}: ${each.fullName}`, each.failureMessages[0]));
+      return found.length === 0 && status === "failed" ? [tell(file, message)] : found;
+    }),
   };
+}
+
+function tell(name: string, message = ""): string {
+  const [first = ""] = message.split("\n");
+  return `FAILED ${name}: ${first.slice(0, MESSAGE_LENGTH_MAX)}`;
 }
 
 function countUnittest(text: string): Counts {
@@ -34,7 +73,10 @@ function countUnittest(text: string): Counts {
   const count = (what: string) => Number(new RegExp(`${what}=(\\d+)`).exec(text)?.[1] ?? 0);
   const skipped = count("skipped");
   const failed = count("failures") + count("errors");
-  return { passed: ran - failed - skipped, failed, skipped };
+  const failures = [...text.matchAll(/^(?:FAIL|ERROR): (.+)$/gm)].map(
+    ([, name]) => `FAILED ${name}`,
+  );
+  return { passed: ran - failed - skipped, failed, skipped, failures };
 }
 
 function countLines(text: string): Counts {
@@ -44,8 +86,9 @@ function countLines(text: string): Counts {
       passed: Number(passed),
       failed: Number(failed),
       skipped: Number(skipped),
+      failures: [],
     }))
-    .reduce(add, NONE);
+    .reduce(add, { ...NONE, failures: text.match(/^(?:FAILED|MISSED) [^(].+$/gm) ?? [] });
 }
 
 function count(file: string): Counts {
@@ -58,6 +101,7 @@ const isTotal = process.argv[2] === "--total";
 const files = process.argv.slice(isTotal ? 3 : 2);
 const total = files.map(count).reduce(add, NONE);
 const line = `${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`;
-if (process.env.ERRAND_TALLY && !isTotal) appendFileSync(process.env.ERRAND_TALLY, `${line}\n`);
-console.log(line);
+const lines = [...total.failures, line].join("\n");
+if (process.env.ERRAND_TALLY && !isTotal) appendFileSync(process.env.ERRAND_TALLY, `${lines}\n`);
+console.log(lines);
 if (total.failed > 0 || total.passed === 0) process.exitCode = 1;

@@ -29,17 +29,23 @@ export async function bootInstalledHost(debian: string, release: string): Promis
   words.push("--bind-ro=/dev/null:/etc/cloud/cloud-init.disabled");
   const env = { PATH: process.env.PATH, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: "0" };
   const nspawn = spawn("systemd-nspawn", words, { env, stdio: ["ignore", "ignore", "inherit"] });
-  const first = await findFirst(nspawn);
-  const run = (script: string) => runIn(first, script);
-  await vi.waitFor(async () => {
-    // "degraded" for what a container cannot do.
-    const state = await run("systemctl is-system-running || true");
-    expect(state.trim()).toMatch(/^(running|degraded)$/);
-  }, BOOT_WAIT);
+  const run = async (script: string) => runIn(await findFirst(nspawn), script);
+  try {
+    await vi.waitFor(async () => {
+      // "degraded" for what a container cannot do.
+      const state = await run("systemctl is-system-running || true");
+      expect(state.trim()).toMatch(/^(running|degraded)$/);
+    }, BOOT_WAIT);
+  } catch (error) {
+    const jobs = await run("systemctl list-jobs --no-pager").catch(String);
+    nspawn.kill("SIGKILL");
+    throw new Error(`the host does not come up; what it waits for: ${jobs}`, { cause: error });
+  }
   return {
     run,
     service: async () => parseProperties(await run("systemctl show errand")),
     stop: async () => {
+      if (nspawn.exitCode !== null) return;
       const gone = once(nspawn, "exit");
       // Its own shell may be gone before it can answer.
       await run("systemctl poweroff").catch(() => {});
@@ -48,6 +54,7 @@ export async function bootInstalledHost(debian: string, release: string): Promis
   };
 }
 
+/** Looked for anew each time: at first, the child of systemd-nspawn is one that makes the host and ends. */
 const findFirst = (nspawn: ChildProcess): Promise<number> =>
   vi.waitFor(async () => {
     if (nspawn.exitCode !== null) throw new Error(`systemd-nspawn ended with ${nspawn.exitCode}`);

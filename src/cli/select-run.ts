@@ -4,6 +4,7 @@ import type { RunView } from "../core/view.ts";
 import { runName } from "../daemon/names.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
+import { hintNear } from "./near-hints.ts";
 import { findView, listRuns } from "./read-runs.ts";
 
 /** The id meant by `reference` among `ids`, which are sorted by time. Throws UserError. */
@@ -18,7 +19,11 @@ export function selectRun(reference: string, ids: readonly string[]): string {
   const [only] = matches;
   if (only !== undefined && matches.length === 1) return only;
   if (matches.length === 0) {
-    throw new UserError(`there is no run "${reference}"`, "List them: errand runs");
+    const known = ["latest", ...ids.flatMap((id) => [id, runName(id)])];
+    throw new UserError(
+      `there is no run "${reference}"`,
+      hintNear(reference, known, "List them: errand runs"),
+    );
   }
   const shown = matches.slice(-MATCHES_SHOWN).map((id) => `${id} (${runName(id)})`);
   throw new UserError(

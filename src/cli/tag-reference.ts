@@ -1,8 +1,10 @@
 /** `prepare:latest`: how a user names the artifacts that carry a tag. */
-import { readTags, type TagName } from "../daemon/tags.ts";
+import { nearestNames } from "../core/near-names.ts";
+import { listTags, type TagName } from "../daemon/tags.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { isName, NAME_RULE } from "../workflow/names.ts";
+import { didYouMean, listNames } from "./near-hints.ts";
 
 /** Undefined for what has no colon. Throws UserError for what has one and is no reference. */
 export function parseTagReference(text: string): TagName | undefined {
@@ -20,12 +22,23 @@ export function checkTag(tag: string): string {
   throw new UserError(`"${tag}" is no tag`, `${NAME_RULE}.`);
 }
 
-/** The tag does not exist: the error names those there are. */
+/** The tag does not exist: the error names one that comes close, or those there are. */
 export async function noSuchTag(store: Store, { workflow, tag }: TagName): Promise<UserError> {
-  const known = (await readTags(store, [{ workflow, tag }])).list(workflow);
-  const hint =
-    known.length > 0
-      ? `Tags of ${workflow}: ${known.slice(0, 20).join(", ")}.`
-      : `${workflow} has no tags. List all: errand tags list`;
-  return new UserError(`no run of ${workflow} carries the tag "${tag}"`, hint);
+  const { found } = await listTags(store);
+  const workflows = nearestNames(workflow, [...new Set(found.map((each) => each.workflow))]);
+  const candidates = found.filter((each) => workflows.includes(each.workflow));
+  const tags = nearestNames(tag, [...new Set(candidates.map((each) => each.tag))]);
+  const near = candidates.filter((each) => tags.includes(each.tag));
+  return new UserError(
+    `no run of ${workflow} carries the tag "${tag}"`,
+    hintOf(near.map(writeReference), candidates.map(writeReference)),
+  );
+}
+
+const writeReference = ({ workflow, tag }: TagName): string => `${workflow}:${tag}`;
+
+function hintOf(near: readonly string[], candidates: readonly string[]): string {
+  if (near.length > 0) return didYouMean(near);
+  if (candidates.length > 0) return `Tags: ${listNames(candidates)}.`;
+  return "List them: errand tags list";
 }

@@ -75,7 +75,24 @@ it("a tag names artifacts, is moved, is used and downloaded, and keeps its run w
   expect(got.code).toBe(0);
   expect(await readFile(path.join(into, "data/text.txt"), "utf8")).toBe("two");
   expect((await errand.run("artifacts", "prepare:newest")).stderr).toContain(
-    "Tags of prepare: latest.",
+    "Tags: prepare:latest.",
+  );
+  for (const words of [
+    ["artifacts", "prepar:latest"],
+    ["tags", "delete", "prepare:latst"],
+  ]) {
+    const { code, stderr } = await errand.run(...words);
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Did you mean "prepare:latest"?'),
+    });
+  }
+  expect((await errand.run("tags", "delete", "latst")).stderr).toContain('Did you mean "latest"?');
+  expect((await errand.run("tags", "list", "prepar")).stdout).toBe(
+    'no tags of prepar yet. Did you mean "prepare"?\n',
+  );
+  expect((await errand.run("tags", "add", "latest", second.id, "prepar")).stderr).toContain(
+    'Did you mean "prepare"?',
   );
 
   const dry = await errand.run("prune", "--older-than", "0s", "--json");

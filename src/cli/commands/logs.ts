@@ -12,6 +12,7 @@ import {
 } from "../log-printer.ts";
 import { parseSince } from "../log-range.ts";
 import type { LogEncoding } from "../log-reader.ts";
+import { hintNear, listNames } from "../near-hints.ts";
 import type { Output } from "../output.ts";
 import { findRun } from "../select-run.ts";
 import { systemClock } from "../system-clock.ts";
@@ -67,11 +68,9 @@ export function selectJobs(view: RunView, name: string | undefined): readonly Jo
   if (name === undefined) return view.jobs;
   const job = view.jobs.find((each) => each.name === name);
   if (job) return [job];
-  const names = view.jobs.map((each) => each.name).join(", ");
-  throw new UserError(
-    `${view.name} has no job "${name}"`,
-    names === "" ? "It has no jobs yet." : `Its jobs are ${names}.`,
-  );
+  const names = view.jobs.map((each) => each.name);
+  const all = names.length === 0 ? "It has no jobs yet." : `Its jobs are ${listNames(names)}.`;
+  throw new UserError(`${view.name} has no job "${name}"`, hintNear(name, names, all));
 }
 
 type Wanted = {

@@ -9,6 +9,7 @@ import { type FoundTag, listTags, putTag, readTag, type TagName } from "../../da
 import { isCloudError, UserError } from "../../errors.ts";
 import type { Store } from "../../ports.ts";
 import { connect } from "../connect.ts";
+import { hintNear, listNames } from "../near-hints.ts";
 import type { Output } from "../output.ts";
 import { findView } from "../read-runs.ts";
 import { renderTable } from "../render-table.ts";
@@ -83,8 +84,11 @@ function setsOf(run: Run, workflow: string): readonly SetRef[] {
   const found = taggableSets(run, workflow);
   if (!found) {
     const names = [...new Set(run.jobs.map((job) => job.workflow))];
-    const hint = names.length > 0 ? `It ran ${names.join(", ")}.` : "It never became jobs.";
-    throw new UserError(`${run.name} did not run a workflow "${workflow}"`, hint);
+    const all = names.length > 0 ? `It ran ${listNames(names)}.` : "It never became jobs.";
+    throw new UserError(
+      `${run.name} did not run a workflow "${workflow}"`,
+      hintNear(workflow, names, all),
+    );
   }
   if (found.type === "whole") return found.sets;
   throw new UserError(
@@ -132,8 +136,7 @@ export async function tags(
     return 0;
   }
   if (views.length === 0) {
-    const of = workflow === undefined ? "" : ` of ${workflow}`;
-    output.line(`no tags${of} yet; put one: errand tags add TAG RUN`);
+    output.line(await describeNone(store, workflow));
     return 0;
   }
   const now = systemClock.now();
@@ -155,6 +158,14 @@ export async function tags(
   ] as const;
   for (const line of renderTable(columns, rows, output.palette.faint)) output.line(line);
   return 0;
+}
+
+async function describeNone(store: Store, workflow: string | undefined): Promise<string> {
+  const put = "Put one: errand tags add TAG RUN";
+  if (workflow === undefined) return `no tags yet. ${put}`;
+  const { found } = await listTags(store);
+  const known = found.map((each) => each.workflow);
+  return `no tags of ${workflow} yet. ${hintNear(workflow, known, put)}`;
 }
 
 async function viewTag(store: Store, { workflow, tag, content }: FoundTag): Promise<TagView> {
@@ -210,7 +221,11 @@ async function findOne(
   if (workflow !== undefined) return { workflow, tag };
   const { found } = await listTags(store);
   const [only, ...others] = found.filter((each) => each.tag === tag);
-  if (!only) throw new UserError(`there is no tag "${tag}"`, "List them: errand tags list");
+  if (!only) {
+    const known = found.map((each) => each.tag);
+    const hint = hintNear(tag, known, "List them: errand tags list");
+    throw new UserError(`there is no tag "${tag}"`, hint);
+  }
   if (others.length === 0) return { workflow: only.workflow, tag };
   const names = [only, ...others].map((each) => each.workflow).join(", ");
   throw new UserError(`the workflows ${names} have the tag "${tag}"`, "Name one of them.");

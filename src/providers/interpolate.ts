@@ -7,6 +7,8 @@ import { describeValue, type Entry, type Scalar, textScalar, type Value } from "
 export type Scope = {
   readonly find: (name: string) => Value | undefined;
   readonly names: readonly string[];
+  /** What to do about a name that is not found, where more is known of it. */
+  readonly hintFor?: (name: string) => string | undefined;
   /** Who asks, as in `workflow "train"`. */
   readonly owner: string;
   /** Characters that filling in may still make, in the whole bundle; counted down. */
@@ -85,7 +87,8 @@ function interpolateScalar(value: Scalar, scope: Scope, report: Report): Value {
   const values = pieces.map((piece) => resolve(piece, value.place, scope, report));
   const [only] = values;
   if (values.length === 1 && only && pieces[0]?.type === "reference") {
-    return { ...only, place: value.place };
+    const { givenAt } = only.place;
+    return { ...only, place: givenAt ? { ...value.place, givenAt } : value.place };
   }
   const texts = values.map((each) => textOf(each, value.place, report));
   const unknown: Value = { type: "unknown", place: value.place };
@@ -110,7 +113,7 @@ function resolve(piece: Piece, place: Place, scope: Scope, report: Report): Valu
   const found = NAME.test(piece.name) ? scope.find(piece.name) : undefined;
   if (found) return found;
   if (NAME.test(piece.name)) {
-    const hint = suggest(piece.name, scope.names, "variables");
+    const hint = scope.hintFor?.(piece.name) ?? suggest(piece.name, scope.names, "variables");
     report(place, `${scope.owner} knows no variable ${quote(piece.name)}`, hint);
   } else {
     report(place, `${quote(piece.written)} holds no name`, HOW_TO_REFER);

@@ -8,9 +8,11 @@ export type Place = {
   readonly column: number;
   /** As "workflows[train].resources.gpu"; empty where the file could not be read that far. */
   readonly path: string;
+  /** Where the value was given that takes the place of what is written here. */
+  readonly givenAt?: Place;
 };
 
-export type Problem = Place & {
+export type Problem = Omit<Place, "givenAt"> & {
   readonly message: string;
   /** How to mend it; empty when the message says it. */
   readonly hint: string;

@@ -12,7 +12,7 @@ import { BundleError } from "./bundle-error.ts";
 import { type BundleFiles, nowhere, parseFiles } from "./files.ts";
 import { checkGraph, closureOf, findRoots, jobDependencies } from "./graph.ts";
 import { checkCollisions, listInputs, type Tags } from "./inputs.ts";
-import { collectProblems } from "./problems.ts";
+import { collectProblems, problemAt } from "./problems.ts";
 import { type Request, readWish, type Wish } from "./request.ts";
 import {
   checkOverrides,
@@ -65,7 +65,7 @@ export function compileBundle(input: CompileInput): Compiled {
   const problems = collectProblems();
   const warnings = new Map<string, Problem>();
   const warn: Report = (place, message, hint = "") => {
-    const problem = { ...place, message, hint };
+    const problem = problemAt(place, message, hint);
     warnings.set(renderProblem(problem), problem);
     return undefined;
   };
@@ -76,7 +76,10 @@ export function compileBundle(input: CompileInput): Compiled {
   const wish = readWish(files.run, input.request, report);
   const result =
     files.workflows &&
-    compileWorkflows({ input, files, providers, wish, report, warn, budget }, files.workflows);
+    compileWorkflows(
+      { input, files, providers, wish, report, warn, budget, undeclared: new Set() },
+      files.workflows,
+    );
   const found = problems.list();
   if (found.length > 0 || !result) throw new BundleError(found);
   return {
@@ -112,6 +115,7 @@ type Work = {
   readonly report: Report;
   readonly warn: Report;
   readonly budget: Scope["budget"];
+  readonly undeclared: Set<string>;
 };
 
 /** A workflow with its variables filled in, and what its jobs get of them. */
@@ -152,12 +156,9 @@ function compileWorkflows(
 
   const names = asked.length > 0 ? asked : listRoots(workflows, hasCircle, report);
   const closure = closureOf(names, (name) => workflows.get(name));
-  checkOverrides(
-    wish.overrides.values(),
-    sections,
-    [...closure, ...badlyNamed.map((each) => each.workflow)].map(({ name }) => name),
-    report,
-  );
+  const used = [...closure, ...badlyNamed.map((each) => each.workflow)].map(({ name }) => name);
+  const { undeclared } = work;
+  checkOverrides(wish.overrides, sections, { closure: used, undeclared }, report);
   const parts = new Map([...opened].map(([name, each]) => [name, compileParts(each, work)]));
   const wants = closure.flatMap(({ name }) =>
     (parts.get(name) ?? []).map((part) => ({ job: part.name, files: part.wants ?? [] })),
@@ -201,12 +202,15 @@ function openOne(
     readonly overrides: Wish["overrides"];
     readonly allNames: readonly string[];
   },
-  { input, report: tell, warn, providers, budget }: Work,
+  { input, report: tell, warn, providers, budget, undeclared }: Work,
 ): Opened {
   // Without a name, nobody knows which variables it sees.
   const report: Report = raw.name === "" ? () => undefined : tell;
   const builtins = builtinsOf(input, raw.name);
-  const scope = openScope({ sections, workflow: raw.name, builtins, overrides, budget }, report);
+  const scope = openScope(
+    { sections, workflow: raw.name, builtins, overrides, undeclared, budget },
+    report,
+  );
   // The name is taken as written: sections of variables go by it.
   const entries = raw.map.entries.map((entry) =>
     entry.key === "name" ? entry : { ...entry, value: interpolate(entry.value, scope, report) },

@@ -18,13 +18,23 @@ export function collectProblems(): Problems {
   const list = () => [...byText.values()].sort(byPlace);
   return {
     report: (place: Place, message: string, hint = "") => {
-      const problem = { ...place, message, hint };
-      byText.set(renderProblem(problem), problem);
+      const problem = problemAt(place, message, hint);
+      // A hint may say one of several uses of the same wrong value.
+      const text = renderProblem({ ...problem, hint: "" });
+      if (!byText.has(text)) byText.set(text, problem);
       if (byText.size >= PROBLEMS_MAX) throw new BundleError(list());
       return undefined;
     },
     list,
   };
+}
+
+/** Of a value that was given elsewhere, there: that is what can be mended. */
+export function problemAt(place: Place, message: string, hint: string): Problem {
+  const { givenAt, ...here } = place;
+  if (!givenAt) return { ...here, message, hint };
+  const use = `it is for ${place.path}`;
+  return { ...givenAt, message, hint: hint === "" ? use : `${use}: ${hint}` };
 }
 
 function byPlace(a: Problem, b: Problem): number {

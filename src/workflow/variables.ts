@@ -117,6 +117,8 @@ export type ScopeInput = {
   readonly builtins: Readonly<Record<string, string>>;
   /** By exported name. */
   readonly overrides: ReadonlyMap<string, Override>;
+  /** Is told the exported names of overrides that are referred to, and declared nowhere. */
+  readonly undeclared: Set<string>;
   readonly budget: Scope["budget"];
 };
 
@@ -143,6 +145,11 @@ export function openScope(input: ScopeInput, report: Report): Scope {
   const scope: Scope = {
     ...base,
     names: [...new Set([...own.keys(), ...globalScope.names])],
+    hintFor: (name) => {
+      if (!input.overrides.has(exportedName(name))) return undefined;
+      input.undeclared.add(exportedName(name));
+      return "give it a value in .dstack/variables.yaml, which can then be replaced";
+    },
     find: (name) => {
       const value = own.get(name);
       return value ? evaluate(name, value, scope) : globalScope.find(name);
@@ -192,17 +199,18 @@ const NUMBER = /^[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?$|^0x[0-9a-fA-F]+$
 /** The override's text as the type of the variable's own value; a text takes anything. */
 function coerce(override: Override, value: Value, report: Report): Value {
   if (value.type !== "scalar") return value;
-  const { text, place } = override;
-  if (typeof value.value === "string") return textScalar(text, value.place);
+  const { text } = override;
+  const place = { ...value.place, givenAt: override.place };
+  if (typeof value.value === "string") return textScalar(text, place);
   if (typeof value.value === "number" && NUMBER.test(text)) {
-    return { ...value, value: Number(text), source: text };
+    return { ...value, place, value: Number(text), source: text };
   }
   if (typeof value.value === "boolean" && /^(?:true|false)$/i.test(text)) {
-    return { ...value, value: text.toLowerCase() === "true", source: text };
+    return { ...value, place, value: text.toLowerCase() === "true", source: text };
   }
   const wanted = typeof value.value === "number" ? "a number" : "true or false";
   report(
-    place,
+    override.place,
     `must be ${wanted}, found ${describeValue(textScalar(text, place))}`,
     `the variable is ${describeValue(value)} in ${whereIs(value)}`,
   );
@@ -254,18 +262,22 @@ function warnOfKept(name: string, sections: Sections, workflow: string, warn: Re
   );
 }
 
-/** Every override must be declared by a section that the run uses; those of run.yaml by any. */
+/**
+ * Every override must be declared by a section that the run uses; those of run.yaml by any. Of `undeclared` ones, by
+ * exported name, it has been said where they are referred to.
+ */
 export function checkOverrides(
-  overrides: Iterable<Override>,
+  overrides: ReadonlyMap<string, Override>,
   sections: Sections,
-  closure: readonly string[],
+  { closure, undeclared }: { closure: readonly string[]; undeclared: ReadonlySet<string> },
   report: Report,
 ): void {
   const used = [GLOBAL, ...closure];
   const namesOf = (section: string) => [...(sections.get(section)?.keys() ?? [])];
   const declared = used.flatMap(namesOf);
-  for (const { name, place, isDefault } of overrides) {
-    const isSame = (each: string) => exportedName(each) === exportedName(name);
+  for (const [exported, { name, place, isDefault }] of overrides) {
+    if (undeclared.has(exported)) continue;
+    const isSame = (each: string) => exportedName(each) === exported;
     if (declared.some(isSame)) continue;
     const elsewhere = [...sections.keys()].find((section) => namesOf(section).some(isSame));
     if (isDefault && elsewhere !== undefined) continue;

@@ -149,6 +149,37 @@ describe("variables", () => {
     expect(job.resources.gpu).toEqual({ count: 4 });
   });
 
+  test("an override that is wrong where it is used is told once, as what was given", () => {
+    const wrong = (variables: string, pgpu: string) =>
+      linesOf(
+        makeInput({
+          workflows: workflowsFile(
+            pythonWorkflow("prepare", "resources: {gpu: '${{ pgpu }}'}"),
+            pythonWorkflow("train", "resources: {gpu: '${{ pgpu }}'}"),
+          ),
+          variables,
+          request: { variables: { pgpu } },
+        }),
+      );
+    expect(wrong("variables: {global: {pgpu: 0}}", "2.5")).toEqual([
+      "request: variables.pgpu: must be a whole number of GPUs, or a map of count, name and memory, found the number 2.5; it is for workflows[prepare].resources.gpu: write gpu: 1, or gpu: {count: 1, name: A10G}",
+    ]);
+    expect(wrong("variables: {prepare: {pgpu: 0}, train: {pgpu: 1}}", "x")).toEqual([
+      'request: variables.pgpu: must be a number, found the text "x"; the variable is the number 0 in .dstack/variables.yaml:1:29',
+    ]);
+  });
+
+  test("an override of what is used and has no value is told once, where it is used", () => {
+    const input = makeInput({
+      workflows: workflowsFile(pythonWorkflow("train", "resources: {gpu: '${{ pgpu }}'}")),
+      variables: "variables: {train: {tgpu: 0}}",
+      request: { variables: { pgpu: "1" } },
+    });
+    expect(linesOf(input).map((line) => line.replace(/^[^ ]+ /, ""))).toEqual([
+      'workflows[train].resources.gpu: workflow "train" knows no variable "pgpu"; give it a value in .dstack/variables.yaml, which can then be replaced',
+    ]);
+  });
+
   test("an override's dashes, underscores and case make no difference", () => {
     for (const name of ["batch-size", "batch_size", "Batch_Size"]) {
       const { environment } = script("train.py", "variables: {train: {batch-size: 1}}", {

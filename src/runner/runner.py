@@ -50,6 +50,8 @@ ASK_S = 120
 # What is larger than a part goes in parts; so many at once, and fewer while the job runs.
 PART_BYTES = 8 << 20
 PARTS_MAX = 10_000
+# Of what comes, so much at once: it is hashed and written while the processor's cache has it still.
+READ_BYTES = 256 << 10
 TRANSFERS = 8
 TRANSFERS_BESIDE_JOB = 2
 KEY_BYTES_MAX = 1024
@@ -543,7 +545,7 @@ def lay_input(transfers, source, tree, until, check):
 
     def fetch(entry, path):
         key = source["prefix"] + entry.get("key", entry["path"])
-        with open(path, "wb", buffering=0) as file:
+        with open(path, "w+b", buffering=0) as file:
             found, _ = transfers.download(key, file.fileno(), entry["size"], until, check)
             os.fchmod(file.fileno(), entry["mode"] & 0o777)
         if found != entry["sha256"]:
@@ -584,12 +586,10 @@ class Room:
         self.taken = 0
         self.changed = threading.Condition()
 
-    def take(self, size, may_wait=True):
+    def take(self, size):
         with self.changed:
-            if not self.changed.wait_for(lambda: not self.taken or self.taken + size <= self.size, None if may_wait else 0):
-                return False
+            self.changed.wait_for(lambda: not self.taken or self.taken + size <= self.size)
             self.taken += size
-            return True
 
     def give(self, size):
         with self.changed:
@@ -603,10 +603,11 @@ class Room:
 
 
 class Transfers:
-    # Files to and from S3, many at once and large ones in parts, over connections that are kept. What is under way is in
+    # Files to and from S3, many at once and large ones in parts, over connections that are kept. What is on its way to S3 is in
     # memory, so that a repeat sends the same bytes.
     def __init__(self, s3):
         self.s3 = s3
+        self.local = threading.local()
         self.room = Room(TRANSFERS * PART_BYTES)
         self.files = concurrent.futures.ThreadPoolExecutor(TRANSFERS)
         self.files_beside_job = concurrent.futures.ThreadPoolExecutor(TRANSFERS_BESIDE_JOB)
@@ -699,65 +700,90 @@ class Transfers:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, 20)
 
-    # Downloads an object into an open file: whole, or in ranges when it is large or its size (-1) is not known. Returns the
-    # sha256 and the number of the bytes that came.
+    # Downloads an object into a file that is open for both: whole, or in ranges when it is large or its size (-1) is not known.
+    # Returns the sha256 and the number of the bytes that came. Of what came, as the file holds it.
     def download(self, key, descriptor, size, until, check):
         check()
-        self.room.take(PART_BYTES)
-        try:
-            part = None if 0 <= size <= PART_BYTES else (0, PART_BYTES)
-            body, size, etag = self.range(key, part, until)
-            write_region(descriptor, 0, body)
-            digest = hashlib.sha256(body)
-            if len(body) == size:
-                return digest.hexdigest(), size
-        finally:
-            body = b""
-            self.room.give(PART_BYTES)
-        starts = list(range(PART_BYTES, size, PART_BYTES))[::-1]
+        part = None if 0 <= size <= PART_BYTES else (0, PART_BYTES)
+        came, size, etag = self.range(key, part, descriptor, until)
+        digest, starts = hashlib.sha256(), list(range(came, size, PART_BYTES))[::-1]
+        self.hash_region(digest, descriptor, 0, came)
         coming = []
-
-        def fetch(start):
-            body, _, _ = self.range(key, (start, PART_BYTES), until, etag)
-            write_region(descriptor, start, body)
-            return body
-
         try:
             while starts or coming:
-                # Whoever has parts under way goes on with them, rather than wait for the room that they fill.
-                while starts and self.room.take(PART_BYTES, may_wait=not coming):
-                    coming.append(self.parts.submit(fetch, starts.pop()))
+                # No further ahead of the hash than that: what it reads is still in the system's memory.
+                while starts and len(coming) < TRANSFERS:
+                    start = starts.pop()
+                    coming.append((start, self.parts.submit(self.range, key, (start, PART_BYTES), descriptor, until, etag)))
+                start, transfer = coming[0]
                 # In their order, because the hash is of the whole.
-                digest.update(wait_for(coming[0], check))
+                self.hash_region(digest, descriptor, start, wait_for(transfer, check)[0])
                 del coming[0]
-                self.room.give(PART_BYTES)
         finally:
-            concurrent.futures.wait(coming)
-            self.room.give(PART_BYTES * len(coming))
+            for _, transfer in coming:
+                transfer.cancel()
+            concurrent.futures.wait([transfer for _, transfer in coming])
         return digest.hexdigest(), size
 
-    # The bytes of an object or of a part of it, the size of the whole, and which version it was.
-    def range(self, key, part, until, etag=""):
-        headers = {"range": f"bytes={part[0]}-{part[0] + part[1] - 1}"} if part else {}
+    # Writes an object, or a part of it, where it belongs in the file. Returns how many bytes came, the size of the whole, and
+    # which version it was.
+    def range(self, key, part, descriptor, until, etag=""):
+        start = part[0] if part else 0
+        headers = {"range": f"bytes={start}-{start + part[1] - 1}"} if part else {}
         if etag:
             headers["if-match"] = etag
         pause = 0.2
         while True:
             response = self.s3.open("GET", key, headers=headers, until=until, ok=(200, 206, 416) if part else (200,))
             try:
-                body = response.read()
+                # No range of an empty object can be had.
+                came = self.receive(response, descriptor, start) if response.status != 416 else 0
                 break
-            except (OSError, http.client.HTTPException) as cause:
+            except http.client.HTTPException as cause:
                 self.s3.drop()
                 if time.monotonic() >= until:
                     raise S3Error("GET " + key, 0, "the transfer broke off") from cause
+                if not etag:
+                    # Another version may come, and be shorter.
+                    os.ftruncate(descriptor, 0)
                 time.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, 20)
         if response.status == 416:
-            # No range of an empty object can be had.
-            return b"", 0, ""
+            self.s3.drop()
+            return 0, 0, ""
         total = (response.getheader("content-range") or "").rpartition("/")[2]
-        return body, int(total or len(body)), response.getheader("etag") or ""
+        return came, int(total or came), response.getheader("etag") or ""
+
+    # Returns how many bytes came. What is wrong with the network is an HTTPException; an OSError is of the file.
+    def receive(self, response, descriptor, start):
+        block, came, expected = self.block(), 0, response.length
+        while True:
+            try:
+                size = response.readinto(block)
+            except OSError as cause:
+                raise http.client.HTTPException(str(cause)) from cause
+            if size == 0:
+                break
+            write_region(descriptor, start + came, block[:size])
+            came += size
+        if expected is not None and came < expected:
+            raise http.client.IncompleteRead(b"", expected - came)
+        return came
+
+    def hash_region(self, digest, descriptor, start, size):
+        block = self.block()
+        while size > 0:
+            read = os.preadv(descriptor, [block[: min(size, READ_BYTES)]], start)
+            if read == 0:
+                raise Failed("a file became shorter while it was downloaded")
+            digest.update(block[:read])
+            start, size = start + read, size - read
+
+    # One for each thread, used again and again: memory that is new each time costs more than what is done with it.
+    def block(self):
+        if not hasattr(self.local, "block"):
+            self.local.block = memoryview(bytearray(READ_BYTES))
+        return self.local.block
 
 
 def wait_for(transfer, check):
@@ -1520,7 +1546,7 @@ class Tools:
     def keep(self, path, sha256, what, write):
         part = f"{path}.{random.getrandbits(48):x}"
         try:
-            with open(part, "wb") as file:
+            with open(part, "w+b") as file:
                 found = write(file)
             if found != sha256:
                 raise Failed(f"{what} is not what it should be (sha256 {found}, not {sha256})")
@@ -2260,7 +2286,7 @@ class Attempt:
         self.host.prepare()
         tree = Tree(self.host.path("job/work"))
         bundle = self.host.path(os.path.basename(self.order["bundle"]))
-        with open(bundle, "wb", buffering=0) as file:
+        with open(bundle, "w+b", buffering=0) as file:
             self.transfers.download(self.order["bundle"], file.fileno(), -1, self.setup_until, self.check)
         unpack(bundle, tree, self.check)
         os.remove(bundle)

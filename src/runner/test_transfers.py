@@ -1,5 +1,7 @@
 # Files to and from S3, whole and in parts, against the stub.
+import errno
 import hashlib
+import http.client
 import os
 import tempfile
 import threading
@@ -85,7 +87,6 @@ class Transfer(WorldTest):
                 self.file.truncate()
                 expected = (hashlib.sha256(content).hexdigest(), len(content)), content
                 self.assertEqual(self.download(size), expected)
-        self.assertEqual(self.transfers.room.taken, 0)
 
     def test_a_transfer_that_breaks_off_is_repeated(self):
         for content in (CONTENT, CONTENT[:5_000]):
@@ -94,6 +95,27 @@ class Transfer(WorldTest):
             self.file.seek(0)
             self.file.truncate()
             self.assertEqual(self.download(len(content))[1], content)
+
+    def test_a_transfer_that_breaks_off_leaves_nothing_of_a_version_that_is_gone(self):
+        self.world.objects["big"] = CONTENT[:9_000]
+        self.world.cuts["big"] = 8_000
+        receive = self.transfers.receive
+
+        def replace(*words):
+            try:
+                return receive(*words)
+            except http.client.HTTPException:
+                self.world.objects["big"] = b"shorter"
+                raise
+
+        with mock.patch.object(self.transfers, "receive", replace):
+            self.assertEqual(self.download(), ((hashlib.sha256(b"shorter").hexdigest(), 7), b"shorter"))
+
+    def test_a_file_that_cannot_be_written_is_not_taken_for_a_broken_transfer(self):
+        self.world.objects["big"] = CONTENT
+        with open("/dev/full", "r+b", buffering=0) as full, self.assertRaises(OSError) as caught:
+            self.transfers.download("big", full.fileno(), len(CONTENT), self.soon, lambda: None)
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
 
     def test_an_object_that_is_replaced_meanwhile_is_not_mixed_with_the_new_one(self):
         self.world.objects["big"] = CONTENT
@@ -108,18 +130,17 @@ class Transfer(WorldTest):
             with self.assertRaisesRegex(runner.S3Error, "PreconditionFailed"):
                 self.download()
 
-    def test_many_large_downloads_at_once_share_the_room_and_none_waits_for_ever(self):
-        self.transfers.room.resize(30_000)
+    def test_many_large_downloads_at_once_are_whole(self):
         for name in range(12):
-            self.world.objects[f"big{name}"] = CONTENT
+            self.world.objects[f"big{name}"] = CONTENT[name:]
 
         def fetch(name):
             with tempfile.TemporaryFile() as file:
-                return self.transfers.download(f"big{name}", file.fileno(), len(CONTENT), self.soon, lambda: None)[1]
+                return self.transfers.download(f"big{name}", file.fileno(), len(CONTENT), self.soon, lambda: None)[0]
 
         transfers = [self.transfers.files.submit(fetch, name) for name in range(12)]
-        self.assertEqual([each.result(20) for each in transfers], [len(CONTENT)] * 12)
-        self.assertEqual(self.transfers.room.taken, 0)
+        expected = [hashlib.sha256(CONTENT[name:]).hexdigest() for name in range(12)]
+        self.assertEqual([each.result(20) for each in transfers], expected)
 
     def test_a_stop_ends_a_download_that_is_under_way(self):
         self.world.objects["big"] = CONTENT
@@ -129,9 +150,11 @@ class Transfer(WorldTest):
             if stop.is_set():
                 raise runner.Stopped("cancelled")
 
-        def slow(key, part, until, etag=""):
-            stop.set()
-            return CONTENT[: part[1]], len(CONTENT), ""
+        receive = self.transfers.receive
 
-        with mock.patch.object(self.transfers, "range", slow), self.assertRaises(runner.Stopped):
+        def stopping(*words):
+            stop.set()
+            return receive(*words)
+
+        with mock.patch.object(self.transfers, "receive", stopping), self.assertRaises(runner.Stopped):
             self.transfers.download("big", self.file.fileno(), -1, self.soon, check)

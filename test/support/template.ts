@@ -192,10 +192,18 @@ export const isAllowed = (
       [each.Resource].flat().some((pattern) => matches(pattern, resource)) &&
       Object.entries(each.Condition ?? {}).every(([operator, keys]) =>
         Object.entries(keys).every(([key, values]) =>
-          holds(operator, context[key], [values].flat().map(String)),
+          holds(
+            operator,
+            context[key],
+            [values].flat().map((value) => fillIn(String(value), context)),
+          ),
         ),
       ),
   );
+
+/** IAM's variables, which are condition keys of the request. */
+const fillIn = (value: string, context: Readonly<Record<string, string>>): string =>
+  value.replace(/\$\{([^}]+)\}/g, (variable, key: string) => context[key] ?? variable);
 
 function holds(operator: string, actual: string | undefined, wanted: readonly string[]): boolean {
   if (operator === "Null") return String(actual === undefined) === wanted[0];

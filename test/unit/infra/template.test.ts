@@ -28,6 +28,8 @@ const user = statementsOf(template, "UserPolicy");
 
 /** Calls that only a person's command makes, by the file they stand in; all others are the daemon's. */
 const OF_PEOPLE = ["aws/probes.ts", "aws/session/inspect.ts", "aws/stack.ts"];
+/** The socket of a session is opened without a client of the SDK. */
+const BEYOND_CALLS = ["ssmmessages:OpenDataChannel"];
 
 const object = (name: string): string => `arn:aws:s3:::Bucket-id/${name}`;
 const run = "20261125-070000-abcdef";
@@ -39,7 +41,7 @@ describe("rights of the daemon", () => {
       .filter(([file]) => !OF_PEOPLE.includes(file))
       .flatMap(([, rights]) => rights)
       .filter((right) => right !== "ssm:CreateDocument");
-    expect(actionsOf(daemon)).toEqual([...new Set(needed)].sort());
+    expect(actionsOf(daemon)).toEqual([...new Set([...needed, ...BEYOND_CALLS])].sort());
   });
 
   it("are on the whole bucket, and on no other", () => {
@@ -179,10 +181,21 @@ describe("rights of the daemon", () => {
         context: { "ssm:resourceTag/errand:daemon": STACK_UUID },
       },
     ],
+    ["ending a session of its own", true, ending("AROA1:i-1")],
+    ["ending another's session", false, ending("AROA2:somebody")],
   ])("%s: %s", (_, allowed, request) => {
     expect(isAllowed(daemon, request)).toBe(allowed);
   });
 });
+
+/** A session that `owner` has started, by a role's session that is named i-1. */
+function ending(owner: string): Request {
+  return {
+    action: "ssm:TerminateSession",
+    resource: `arn:aws:ssm:us-east-1:${ACCOUNT}:session/i-1-0123456789abcdef0`,
+    context: { "aws:userid": "AROA1:i-1", "ssm:resourceTag/aws:ssmmessages:session-id": owner },
+  };
+}
 
 describe("rights of a job's machine", () => {
   /** Of the SSM agent, which is no part of Errand. AWS's documentation of its least rights names these. */

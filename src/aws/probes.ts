@@ -1,29 +1,31 @@
 /** What `errand doctor` asks of AWS: calls that read, or that EC2 checks and does not carry out. All throw CloudError. */
 import { RunInstancesCommand } from "@aws-sdk/client-ec2";
-import {
-  GetInstanceProfileCommand,
-  IAMClient,
-  SimulatePrincipalPolicyCommand,
-} from "@aws-sdk/client-iam";
 import { HeadBucketCommand } from "@aws-sdk/client-s3";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import type { Launch } from "../core/launches.ts";
-import { CloudError, isCloudError } from "../errors.ts";
+import { isCloudError } from "../errors.ts";
 import type { Clients } from "./clients.ts";
 import { callAws } from "./error-codes.ts";
 import { runInstancesInput } from "./run-instances.ts";
 import { type ClientOptions, commonOptions } from "./s3-client.ts";
 import { renderUserData } from "./user-data.ts";
 
-export type Identity = { readonly account: string; readonly arn: string };
+export type Identity = {
+  readonly account: string;
+  readonly arn: string;
+  /** What policies know as `aws:userid`. */
+  readonly userId: string;
+};
 
 export async function readIdentity(options: ClientOptions): Promise<Identity> {
   const sts = new STSClient(commonOptions(options));
   try {
-    const { Account: account = "", Arn: arn = "" } = await callAws("asking who calls", () =>
-      sts.send(new GetCallerIdentityCommand({})),
-    );
-    return { account, arn };
+    const {
+      Account: account = "",
+      Arn: arn = "",
+      UserId: userId = "",
+    } = await callAws("asking who calls", () => sts.send(new GetCallerIdentityCommand({})));
+    return { account, arn, userId };
   } finally {
     sts.destroy();
   }
@@ -67,61 +69,5 @@ export async function tryLaunch(
   } catch (error) {
     if (isCloudError(error) && error.code === "DryRunOperation") return;
     throw error;
-  }
-}
-
-export type Right = { readonly action: string; readonly resource: string };
-
-/** The ARN of the role that machines get by an instance profile's name or ARN. */
-export async function readProfileRole(options: ClientOptions, profile: string): Promise<string> {
-  const name = profile.split("/").at(-1) ?? profile;
-  return withIam(options, async (iam) => {
-    const { InstanceProfile } = await callAws(`reading the instance profile ${name}`, () =>
-      iam.send(new GetInstanceProfileCommand({ InstanceProfileName: name })),
-    );
-    const [role] = InstanceProfile?.Roles ?? [];
-    if (role?.Arn) return role.Arn;
-    throw new CloudError("refused", `the instance profile ${name} has no role`);
-  });
-}
-
-/** Those of the rights that IAM says a role does not have. */
-export async function findMissingRights(
-  options: ClientOptions,
-  roleArn: string,
-  rights: readonly Right[],
-): Promise<readonly Right[]> {
-  return withIam(options, async (iam) => {
-    const missing: Right[] = [];
-    for (const right of rights) {
-      const { EvaluationResults = [] } = await callAws(`asking what ${roleArn} may do`, () =>
-        iam.send(
-          new SimulatePrincipalPolicyCommand({
-            PolicySourceArn: roleArn,
-            ActionNames: [right.action],
-            ResourceArns: [right.resource],
-            // A claim is written so, and no other way is allowed.
-            ContextEntries: [
-              {
-                ContextKeyName: "s3:if-none-match",
-                ContextKeyValues: ["*"],
-                ContextKeyType: "string",
-              },
-            ],
-          }),
-        ),
-      );
-      if (EvaluationResults[0]?.EvalDecision !== "allowed") missing.push(right);
-    }
-    return missing;
-  });
-}
-
-async function withIam<T>(options: ClientOptions, use: (iam: IAMClient) => Promise<T>): Promise<T> {
-  const iam = new IAMClient(commonOptions(options));
-  try {
-    return await use(iam);
-  } finally {
-    iam.destroy();
   }
 }

@@ -73,10 +73,23 @@ test("a sound installation passes, and nothing of the examination is left", asyn
   expect(bad.map(({ check, verdict: each }) => `${each} ${check}`)).toEqual([
     "warn daemon",
     "skip quotas",
+    "skip daemon's rights",
     "skip machines' role",
   ]);
+  expect(found["daemon's rights"]?.detail).toBe("the local cloud has no IAM");
   expect(found.launch?.detail).toMatch(/^EC2 would launch \S+ in us-east-1a, /);
   expect(await objects()).toEqual(before);
+});
+
+test("rights that IAM would have to tell are skipped where an endpoint has none, with its words", async () => {
+  const { found } = await examined({ ...makePatient(), isLocal: false });
+  for (const name of ["daemon's rights", "machines' role"]) {
+    expect(found[name]).toMatchObject({
+      verdict: "skip",
+      detail: expect.stringContaining('the local cloud has no service "iam"'),
+      cure: "",
+    });
+  }
 });
 
 test("a bucket that is not there fails, and what hangs on it is not guessed at", async () => {

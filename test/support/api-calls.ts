@@ -7,6 +7,7 @@ const SRC = join(import.meta.dirname, "../../src");
 /** What an operation needs where that is not its own name. From the service authorization reference and the API's pages. */
 const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   "s3:HeadObject": ["s3:GetObject"],
+  "s3:HeadBucket": ["s3:ListBucket"],
   "s3:ListObjectsV2": ["s3:ListBucket"],
   "s3:ListMultipartUploads": ["s3:ListBucketMultipartUploads"],
   // Of an object with tags, S3 copies the tags too.

@@ -266,6 +266,7 @@ suite("an installation on moto", () => {
       // Of quotas it knows those of VPC.
       "skip quotas",
       // It answers 500: it simulates no policies, and describes no document of sessions.
+      "skip daemon's rights",
       "skip machines' role",
       "warn live logs",
     ]);

@@ -9,14 +9,8 @@ import { formatDuration } from "../render-values.ts";
 import type { Patient } from "./doctor.ts";
 import { checkEvents } from "./events.ts";
 import { fail, type Outcome, pass, skip, warn } from "./finding.ts";
-import {
-  checkImages,
-  checkLaunch,
-  checkMachineRole,
-  checkOffers,
-  checkOrphans,
-  checkQuotas,
-} from "./machines.ts";
+import { checkImages, checkLaunch, checkOffers, checkOrphans, checkQuotas } from "./machines.ts";
+import { checkMachineRole, checkOwnRights } from "./roles.ts";
 
 export type Check = {
   readonly name: string;
@@ -37,6 +31,7 @@ export const CHECKS: readonly Check[] = [
   { name: "offers", needs: ["images"], run: checkOffers },
   { name: "quotas", needs: ["offers"], run: checkQuotas },
   { name: "launch", needs: ["offers", "bucket"], run: checkLaunch },
+  { name: "daemon's rights", needs: ["credentials"], run: checkOwnRights },
   { name: "machines' role", needs: ["credentials"], run: checkMachineRole },
   { name: "orphans", needs: ["installation"], run: checkOrphans },
   { name: "live logs", needs: ["credentials"], run: checkLiveLogs },

@@ -38,14 +38,24 @@ const DENIED = /not authorized to perform: ([\w-]+:\w+)(?: on resource: "?(arn:[
 /** Of AWS's words of a refusal; undefined where they do not name an action. */
 export function statementFor(words: string): string | undefined {
   const [, action, resource = "*"] = DENIED.exec(words) ?? [];
-  return action && policyStatement([{ action, resource }]);
+  return action && policyStatement([{ Action: [action], Resource: resource }]);
 }
 
-export const policyStatement = (
-  rights: readonly { readonly action: string; readonly resource: string }[],
-): string =>
-  rights
-    .map(({ action, resource }) =>
-      JSON.stringify({ Effect: "Allow", Action: action, Resource: resource }),
+/** Of an IAM policy, as what allows. */
+export type Statement = {
+  readonly Action: readonly string[];
+  readonly Resource: string;
+  readonly Condition?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+};
+
+/** As they stand in a policy, one line. */
+export const policyStatement = (statements: readonly Statement[]): string =>
+  statements
+    .map(({ Action, ...rest }) =>
+      JSON.stringify({
+        Effect: "Allow",
+        Action: Action.length === 1 ? Action[0] : Action,
+        ...rest,
+      }),
     )
     .join(", ");

@@ -1,14 +1,13 @@
-/** What machines are launched from, where, with which role, and whether EC2 would launch one. */
-import { findMissingRights, type Right, readProfileRole, tryLaunch } from "../../aws/probes.ts";
+/** What machines are launched from, where, whether EC2 would launch one, and which are nobody's. */
+import { tryLaunch } from "../../aws/probes.ts";
 import { bootstrapScript } from "../../aws/user-data.ts";
 import type { Launch } from "../../core/launches.ts";
 import { type Catalog, isOffered } from "../../core/offers.ts";
 import { QUOTA_GROUPS, QUOTA_TITLES, quotaGroupOf } from "../../core/quotas.ts";
 import { readInstallation } from "../../daemon/installation.ts";
 import { findOrphans } from "../../daemon/sweep.ts";
-import { isCloudError } from "../../errors.ts";
 import type { Patient } from "./doctor.ts";
-import { fail, type Outcome, pass, policyStatement, refusalOf, skip, warn } from "./finding.ts";
+import { fail, type Outcome, pass, refusalOf, skip, warn } from "./finding.ts";
 
 export async function checkImages({ cloud }: Patient): Promise<Outcome> {
   const { images } = await cloud.readCatalog();
@@ -144,52 +143,4 @@ export async function checkOrphans({
   }
   await cloud.terminate(orphans.map(({ id }) => id));
   return warn(`ended ${ids.join(", ")}, which no open run wanted`, "");
-}
-
-/** What the runner calls, on examples of the keys it calls it for; docs/architecture.md has the whole. */
-const rightsOfRunner = (bucket: string, partition: string): readonly Right[] => {
-  const object = (action: string, key: string): Right => ({
-    action: `s3:${action}`,
-    resource: `arn:${partition}:s3:::${bucket}/${key}`,
-  });
-  return [
-    object("GetObject", "launches/TOKEN/0.json"),
-    object("GetObject", "runs/RUN/bundle.tar.gz"),
-    object("GetObject", "tools/bootstrap/SHA256"),
-    object("PutObject", "launches/TOKEN/0.claim"),
-    object("PutObject", "inbox/reports/TOKEN.0.started.json"),
-    object("PutObject", "runs/RUN/JOB/1/log/0000000001"),
-    object("PutObject", "runs/RUN/JOB/1/artifacts/out"),
-    object("PutObject", "runs/RUN/JOB/1/manifest.json"),
-    object("PutObject", "runs/RUN/JOB/1/heartbeat.json"),
-    object("AbortMultipartUpload", "runs/RUN/JOB/1/artifacts/out"),
-    { action: "ssmmessages:OpenDataChannel", resource: "*" },
-  ];
-};
-
-export async function checkMachineRole({ where, config, isLocal }: Patient): Promise<Outcome> {
-  if (isLocal) return skip("the local cloud has no IAM");
-  const { instanceProfile, bucket } = config;
-  let role: string;
-  let missing: readonly Right[];
-  try {
-    role = await readProfileRole(where, instanceProfile);
-    // As in arn:aws-cn:iam::…
-    const partition = role.split(":")[1] ?? "aws";
-    missing = await findMissingRights(where, role, rightsOfRunner(bucket, partition));
-  } catch (error) {
-    // Whoever runs the daemon need not be allowed to look at roles.
-    if (isCloudError(error, "refused", "unavailable")) return skip(error.message);
-    if (!isCloudError(error, "not-found")) throw error;
-    return fail(
-      `there is no instance profile ${instanceProfile}`,
-      "Take `instanceProfile` from errand init.",
-    );
-  }
-  if (missing.length === 0) return pass(`${role} may do what runners do`);
-  const actions = missing.map(({ action, resource }) => `${action} on ${resource}`).join(", ");
-  return fail(
-    `${role} may not: ${actions}`,
-    `Add to its policy (infra/errand.yaml has it whole): ${policyStatement(missing)}`,
-  );
 }

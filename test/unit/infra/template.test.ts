@@ -26,8 +26,10 @@ const daemon = [...statementsOf(whole, "DaemonPolicy"), ...statementsOf(whole, "
 const instance = statementsOf(template, "InstanceRole");
 const user = statementsOf(template, "UserPolicy");
 
-/** Calls that only a person's command makes, by the file they stand in; all others are the daemon's. */
-const OF_PEOPLE = ["aws/probes.ts", "aws/session/inspect.ts", "aws/stack.ts"];
+/** Calls that only a person's command makes, by the file they stand in; all others are the daemon's, or made on its host. */
+const OF_PEOPLE = ["aws/stack.ts"];
+/** The stack makes the document, and its roles have no path that would have to be asked for. */
+const UNNEEDED = ["ssm:CreateDocument", "iam:GetRole"];
 /** The socket of a session is opened without a client of the SDK. */
 const BEYOND_CALLS = ["ssmmessages:OpenDataChannel"];
 
@@ -36,11 +38,11 @@ const run = "20261125-070000-abcdef";
 const attempt = key.attempt(run, "train", 1);
 
 describe("rights of the daemon", () => {
-  it("are those of the calls in src/, but for the document, which the stack makes", () => {
+  it("are those of the calls in src/, but for what the stack makes unneeded", () => {
     const needed = [...rightsByFile()]
       .filter(([file]) => !OF_PEOPLE.includes(file))
       .flatMap(([, rights]) => rights)
-      .filter((right) => right !== "ssm:CreateDocument");
+      .filter((right) => !UNNEEDED.includes(right));
     expect(actionsOf(daemon)).toEqual([...new Set([...needed, ...BEYOND_CALLS])].sort());
   });
 

@@ -52,16 +52,22 @@ async function fetchBy(
   const [listed] = await listBuilds(uv, name);
   if (!listed || !RELEASE.test(listed.version)) {
     const fault = listed
-      ? `is not released yet: there is ${listed.version}`
-      : "is none that uv has";
-    const all = await listBuilds(uv, nameForUv("", target));
-    throw new UserError(`Python ${version} for ${target} ${fault}`, knownVersions(all));
+      ? `Python ${version} is not released yet for ${target}: uv has ${listed.version}`
+      : `uv has no Python ${version} for ${target}`;
+    throw new UserError(fault, knownVersions(await listBuilds(uv, nameForUv("", target))));
   }
   const archive = decodeURIComponent(new URL(listed.url).pathname.split("/").at(-1) ?? "");
   const mirror = from === undefined ? {} : await makeMirror(folder, { archive, from, listed });
   const archives = path.join(folder, "archives");
   const install = ["python", "install", "--no-bin", "--install-dir", path.join(folder, "python")];
-  await runUv(uv, [...install, name], { ...mirror, UV_PYTHON_CACHE_DIR: archives });
+  const cure =
+    from === undefined
+      ? `Bring ${listed.url} here and name it: --from FILE`
+      : `Check --from: the build is ${listed.url}`;
+  await runUv(uv, [...install, name], {
+    settings: { ...mirror, UV_PYTHON_CACHE_DIR: archives },
+    cure,
+  });
   const [kept = ""] = await readdir(archives);
   const body = await readFile(path.join(archives, kept));
   return { build: { format: 1, version: listed.version, archive, sha256: sha256(body) }, body };
@@ -73,7 +79,7 @@ type Listed = z.infer<typeof listedSchema>;
 
 const listBuilds = async (uv: string, name: string): Promise<Listed> => {
   const words = ["python", "list", "--only-downloads", "--output-format", "json", name];
-  return listedSchema.parse(JSON.parse(await runUv(uv, words, {})));
+  return listedSchema.parse(JSON.parse(await runUv(uv, words)));
 };
 
 function knownVersions(builds: Listed): string {
@@ -124,7 +130,7 @@ const isThere = (file: string): Promise<boolean> =>
 async function runUv(
   uv: string,
   words: readonly string[],
-  settings: Readonly<Record<string, string>>,
+  { settings = {}, cure = "" }: { settings?: Readonly<Record<string, string>>; cure?: string } = {},
 ): Promise<string> {
   const assignments = Object.entries({ UV_SYSTEM_CERTS: "1", ...settings });
   const given = assignments.map(([name, value]) => `${name}=${value}`);
@@ -136,9 +142,8 @@ async function runUv(
     return stdout;
   } catch (error) {
     const { stderr = "" } = error as { stderr?: string };
-    throw new UserError(
-      `uv ${words.slice(0, 2).join(" ")}: ${stderr.trim() || String(error)}`,
-      "Bring the build here by yourself and name it: --from FILE",
-    );
+    // uv begins with the word that our own messages begin with.
+    const said = stderr.trim().replace(/^error: /, "") || String(error);
+    throw new UserError(`uv ${words.slice(0, 2).join(" ")}: ${said}`, cure);
   }
 }

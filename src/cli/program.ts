@@ -86,8 +86,8 @@ function portNumber(text: string): number {
 
 const portNumbers = (text: string): number[] =>
   text.split(",").map((each) => {
-    if (portNumber(each) > 0) return Number(each);
-    throw new InvalidArgumentError("0 is no port that anything listens on: 1 to 65535.");
+    if (/^[1-9]\d{0,4}$/.test(each) && Number(each) <= 65_535) return Number(each);
+    throw new InvalidArgumentError("write ports from 1 to 65535, as in 8000,8001.");
   });
 
 /** `[DIR] [WORKFLOW…] [--NAME VALUE]…`: whatever is no option of ours is a variable. */

@@ -163,6 +163,15 @@ suite("errand tools add python", () => {
     const listed = await errand.run("tools", "list", "--json");
     expect(listed.stdout).not.toContain("tools/python/");
   });
+
+  it("names the Pythons there are for one that is not", async () => {
+    const errand = await startWithUv();
+    const { code, stderr } = await errand.run("tools", "add", "python", "3.99", "--arch", "host");
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^error: uv has no Python 3\.99 for \S+\nAsk for 3\.\d+(, 3\.\d+)+\.\n$/,
+    );
+  });
 });
 
 /** As the builds are packed that uv installs: all below python/. */

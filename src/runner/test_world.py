@@ -80,6 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(403, "RequestTimeTooSkewed")
         hold = next((event for start, event in world.holds.items() if key.startswith(start)), None)
         if hold:
+            world.held.add(key)
             hold.wait(30)
         fault = world.fault(self.command, key)
         if fault == "reset":
@@ -249,6 +250,8 @@ class World:
         self.clock_ahead = 0
         self.identity, self.secret, self.session = "AKID", "secret", "session"
         self.holds = {}
+        # Keys that have waited.
+        self.held = set()
         # Of Parameter Store and Secrets Manager; what was asked of services besides S3; (status, code, message) they answer first.
         self.parameters, self.secrets, self.asked, self.refusals = {}, {}, [], {}
         self.folder = tempfile.mkdtemp(prefix="errand-test-")

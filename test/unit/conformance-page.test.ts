@@ -40,7 +40,11 @@ function faultsOf({ line, promise, proofs }: Row): readonly string[] {
 function titlesOf(source: string): readonly string[] {
   const calls = /^\s*(?:it|test)(?:\.(?:each|skipIf)\([\s\S]*?\))?\(\s*"((?:[^"\\]|\\.)*)"/gm;
   const titles = [...source.matchAll(calls)].map(([, title]) => JSON.parse(`"${title}"`) as string);
-  return [...titles, ...[...source.matchAll(/^ +def (test_\w+)\(/gm)].map(([, name = ""]) => name)];
+  const methods = source.matchAll(/^(?: +@(.+)\n)? +def (test_\w+)\(self\):/gm);
+  const names = [...methods].flatMap(([, decorator = "", name = ""]) =>
+    decorator.startsWith("unittest.skip(") ? [] : [name],
+  );
+  return [...titles, ...names];
 }
 
 type Schema = { readonly [part: string]: Schema };
@@ -77,11 +81,21 @@ describe("docs/conformance.md", () => {
     expect(rows.flatMap(faultsOf)).toEqual([]);
   });
 
-  test("would be told a title or a file that is not there, an empty row, and a test that is not end to end", () => {
-    const wrong = ["", "`test/e2e/seed.test.ts`: no such title", "`test/e2e/no.test.ts`: x"];
-    for (const proofs of [...wrong, "`test/unit/log.test.ts`: x"]) {
-      expect(faultsOf({ line: 1, promise: "x", proofs })).toHaveLength(1);
-    }
+  test.each([
+    ["an empty row", ""],
+    ["a title that is not there", "`test/e2e/seed.test.ts`: no such title"],
+    ["a file that is not there", "`test/e2e/no.test.ts`: x"],
+    ["a test that is not end to end", "`test/unit/log.test.ts`: x"],
+    ["a method of Python's that is not there", "`src/runner/test_orders.py`: test_no_such"],
+    ["one of Python's that is no test", "`src/runner/test_machines.py`: carry_out"],
+    ["the second of two that is not there", `${rows[0]?.proofs}; \`test/e2e/no.test.ts\`: x`],
+  ])("would be told %s", (_, proofs) => {
+    expect(faultsOf({ line: 1, promise: "x", proofs })).toHaveLength(1);
+  });
+
+  test("takes no test that is skipped for one", () => {
+    const methods = `    @unittest.skip("later")\n    def test_a(self):\n    @unittest.skipUnless(IS_ROOT, "root")\n    def test_b(self):\n`;
+    expect(titlesOf(`${methods}it.skip("c", ...)\nit("d", ...)\n`)).toEqual(["d", "test_b"]);
   });
 
   /** Every key that an editor is told of stands on the page. */

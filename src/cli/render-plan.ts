@@ -1,5 +1,4 @@
 /** A plan as people read it: a table of jobs, and why nothing cheaper was chosen. */
-import type { Catalog } from "../core/offers.ts";
 import type { PassedOver } from "../core/passed-over.ts";
 import type { PlannedJob } from "./commands/plan.ts";
 import type { Palette } from "./palette.ts";
@@ -81,20 +80,3 @@ function renderReasons(jobs: readonly ExplainedJob[], palette: Palette): readonl
 }
 
 const NAMES_MAX = 8;
-
-const DAY_MS = 86_400_000;
-
-/** Where prices come from and how old they are. */
-export function describePrices(
-  { region, pricedOn, isLive, isEstimate }: Catalog,
-  at: number,
-): string {
-  const days = Math.max(0, Math.floor((at - Date.parse(pricedOn)) / DAY_MS));
-  const age = days === 0 ? "today" : `${formatCount(days, "day")} ago`;
-  if (isLive) {
-    const converted = isEstimate ? ", converted to US dollars: estimates" : "";
-    return `prices are AWS's own for ${region}, read ${age}${converted}`;
-  }
-  const shipped = `prices are those that Errand is shipped with, of ${age} (${pricedOn})`;
-  return isEstimate ? `${shipped} for us-east-1: estimates for ${region}` : shipped;
-}

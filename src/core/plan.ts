@@ -296,7 +296,10 @@ function open(
   }
   const shape = shapeOf(job, offer, sizeMaxOf(offer, refusals));
   const { launch } = joinBatch(look.batches, shape);
-  const attempt = { job: job.name, number, offer, plannedAt: at, diskHourlyUsd, launch };
+  const attempt = {
+    ...{ job: job.name, number, offer, plannedAt: at, diskHourlyUsd, launch },
+    ...(look.catalog && { pricedOn: look.catalog.pricedOn }),
+  };
   return { type: "attempt", attempt, shape };
 }
 

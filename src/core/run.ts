@@ -50,6 +50,8 @@ export const attemptSchema = z.strictObject({
   plannedAt: time,
   /** Of its disk, US dollars; absent where no price was known. */
   diskHourlyUsd: z.number().nonnegative().optional(),
+  /** The day of its prices, YYYY-MM-DD, as the catalog had it. */
+  pricedOn: z.string().optional(),
   /** The launch and our place in it; the order is `launches/<token>/<index>.json`. */
   launch: z.strictObject({ token: z.string(), index: z.number().int().nonnegative() }),
   /** EC2's definite yes. `already-launched` is one, whose instance is looked up. */

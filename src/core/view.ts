@@ -106,6 +106,8 @@ export type AttemptView = {
   readonly zone: string;
   readonly hourlyUsd: number;
   readonly costUsd: number;
+  /** The day of these prices, YYYY-MM-DD, where it was gone when the attempt was planned; null otherwise. */
+  readonly pricedOn: string | null;
   readonly state: AttemptState;
   readonly exitCode: number | null;
   readonly reason: string;
@@ -210,6 +212,7 @@ function viewAttempt(job: Job, attempt: Attempt, context: Context): AttemptView 
     zone: offer.zone,
     hourlyUsd: offer.hourlyUsd,
     costUsd: roundUsd(costUsd(attempt, context.at)),
+    pricedOn: oldPricesOf(attempt),
     state: attemptState(attempt),
     exitCode: ran?.exitCode ?? null,
     reason: outcome?.reason ?? "",
@@ -219,6 +222,12 @@ function viewAttempt(job: Job, attempt: Attempt, context: Context): AttemptView 
     phases: phasesOf(job, attempt, context),
   };
 }
+
+const DAY_MS = 86_400_000;
+
+/** Of the day before they are no older than the reading of them, twice a day, makes them. */
+const oldPricesOf = ({ pricedOn, plannedAt }: Attempt): string | null =>
+  pricedOn !== undefined && pricedOn < isoOf(plannedAt - DAY_MS).slice(0, 10) ? pricedOn : null;
 
 /** From the daemon's clock, but for what only the runner can time: boot, inputs, setup, run, upload. */
 function phasesOf(job: Job, attempt: Attempt, context: Context): Phases {

@@ -58,6 +58,7 @@ export const makeAttemptView = (
   zone: "us-east-1a",
   hourlyUsd: 0.526,
   costUsd: 0,
+  pricedOn: null,
   state: "booting",
   exitCode: null,
   reason: "",

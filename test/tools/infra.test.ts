@@ -273,10 +273,17 @@ suite("an installation on moto", () => {
     expect(code).toBe(0);
   });
 
-  it("plans with the types that the daemon has read, and says how old its prices are", async () => {
+  it("plans with the types that the daemon has read, and says how old prices are, here and of what ran", async () => {
     const { jobs, prices } = JSON.parse(await errand("plan", "bundle", "prepare", "--json"));
     expect(jobs[0].zones).toHaveLength(3);
     expect(prices).toMatchObject({ region: REGION, isLive: false, pricedOn: "2026-07-20" });
+    const shown = await runTool(process.execPath, [main, "show", "latest"], {
+      env: environment,
+      cwd: folder,
+    });
+    expect(shown.stderr).toBe(
+      "prices are of 2026-07-20: AWS's own of the day were not to be had\n",
+    );
   });
 
   it("launches a job that names an image from that image", async () => {

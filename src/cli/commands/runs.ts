@@ -6,6 +6,7 @@ import { type ConnectOptions, connect } from "../connect.ts";
 import { isDaemonAlive, startHint } from "../daemon-alive.ts";
 import type { Output } from "../output.ts";
 import { listRuns, readViews, summaryOf } from "../read-runs.ts";
+import { tellOldPrices } from "../render-prices.ts";
 import { renderRun } from "../render-run.ts";
 import { renderRuns } from "../render-runs.ts";
 import { findRun } from "../select-run.ts";
@@ -36,6 +37,7 @@ export async function runs(
   }
   const { palette } = output;
   for (const line of renderRuns(summaries, { palette, now: systemClock.now() })) output.line(line);
+  tellOldPrices(output, views, { isLocal });
   const hidden = newest.length - shown.size;
   if (hidden > 0) output.note(`and ${hidden} older; --limit ${newest.length} shows all`);
   const needsDaemon = summaries.some((run) => run.finishedAt === null);
@@ -59,6 +61,7 @@ export async function show(
   const { palette } = output;
   const now = systemClock.now();
   for (const line of renderRun(view, { palette, now })) output.line(line);
+  tellOldPrices(output, [view], { isLocal });
   if (view.finishedAt === null && !(await isDaemonAlive(store, now))) {
     output.note(output.notePalette.warn(startHint(isLocal)));
   }

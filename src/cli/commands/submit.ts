@@ -16,6 +16,7 @@ import { largestFiles, packBundle } from "../pack.ts";
 import { createPresenter, type Presenter } from "../presenter.ts";
 import { loadProviders } from "../provider-modules.ts";
 import { viewDrop } from "../read-runs.ts";
+import { tellOldPrices } from "../render-prices.ts";
 import { renderTable } from "../render-table.ts";
 import { formatBytes, formatCount, oneLine } from "../render-values.ts";
 import { readAsked } from "../request.ts";
@@ -144,6 +145,7 @@ async function follow(
     }
     presenter.finish(view);
     if (json) output.json(view);
+    else tellOldPrices(output, [view], { isLocal });
     return view.state === "succeeded" ? 0 : 1;
   } finally {
     presenter.stop();

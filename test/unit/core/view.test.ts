@@ -1,7 +1,16 @@
 import { expect, test } from "vitest";
 import { costUsd } from "../../../src/core/cost.ts";
+import { step } from "../../../src/core/step.ts";
 import { viewRun } from "../../../src/core/view.ts";
-import { HOUR, MINUTE, makeOffer, makeRun, makeStarted } from "../../support/make.ts";
+import {
+  HOUR,
+  MINUTE,
+  makeCatalog,
+  makeLook,
+  makeOffer,
+  makeRun,
+  makeStarted,
+} from "../../support/make.ts";
 
 test.each([
   ["nothing before its machine runs", {}, HOUR, 0],
@@ -41,6 +50,26 @@ test("phases come from the daemon's clock, and from the runner where only it can
     upload: 300,
     terminate: 400,
   });
+});
+
+test.each([
+  ["of that day", "2026-11-25", null],
+  ["of the evening before", "2026-11-24", null],
+  ["of two days before", "2026-11-23", "2026-11-23"],
+  ["that nobody noted", undefined, null],
+])(
+  "an attempt that was planned at noon with prices %s tells their day only where it is long gone",
+  (_, pricedOn, told) => {
+    const plannedAt = Date.parse("2026-11-25T12:00:00Z");
+    const attempt = { ...makeStarted({ plannedAt }), ...(pricedOn !== undefined && { pricedOn }) };
+    const view = viewRun(makeRun([attempt]), { at: plannedAt + HOUR, holds: [] });
+    expect(view.jobs[0]?.attempts[0]?.pricedOn).toBe(told);
+  },
+);
+
+test("an attempt keeps the day of the prices that it was planned with", () => {
+  const catalog = makeCatalog({ pricedOn: "2026-11-24" });
+  expect(step(makeRun(), makeLook({ catalog })).run.attempts[0]?.pricedOn).toBe("2026-11-24");
 });
 
 test("a view has the shape that others build on", () => {

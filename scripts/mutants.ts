@@ -1,20 +1,26 @@
 /**
- * Plants each bug of test/simulation/mutants.ts and has the simulation look for it. Prints a line
- * `caught NAME seed N` each, and `MISSED NAME` where the simulation passes, which fails the whole.
+ * Plants each bug of test/simulation/mutants.ts and has the simulation look for it, and each of test/hostile/mutants.ts
+ * for the fuzz. Prints a line `caught NAME seed N` each, and `MISSED NAME` where all passes, which fails the whole.
  * `MUTANT=name,name` plants those alone; `SEEDS` says how many storms each may take.
  */
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { createViteServer } from "vitest/node";
+import type { runCase } from "../test/hostile/fuzz.ts";
+import { FUZZ_MUTANTS } from "../test/hostile/mutants.ts";
 import { MUTANTS, type Mutant } from "../test/simulation/mutants.ts";
 import type { play } from "../test/simulation/plays.ts";
 
-type Plays = { readonly play: typeof play };
+/** Throws when it has found something. */
+type Try = (number: number) => Promise<unknown>;
 type Found = { readonly number: number; readonly message: string } | undefined;
 
 const SEEDS = Number(process.env.SEEDS ?? 400);
+/** A case of the fuzz is a thousandth of a storm. */
+const FUZZ_CASES = 20_000;
 /** One that never answers has not been caught. */
 const MUTANT_MS_MAX = 180_000;
+const MESSAGE_MAX = 200;
 
 if (isMainThread) await plantAll();
 else await work();
@@ -36,14 +42,20 @@ async function work(): Promise<void> {
       },
     ],
   });
-  const reload = async (mutant: Mutant): Promise<Plays> => {
+  const reload = async (mutant: Mutant): Promise<Try> => {
     for (const file of [planted?.file, mutant.file]) {
       for (const each of server.moduleGraph.getModulesByFile(`${process.cwd()}/${file}`) ?? []) {
         server.moduleGraph.invalidateModule(each);
       }
     }
     planted = mutant;
-    return (await server.ssrLoadModule("/test/simulation/plays.ts")) as Plays;
+    const { play: kind = "storm" } = mutant;
+    if (kind === "fuzz") {
+      const fuzz = await server.ssrLoadModule("/test/hostile/fuzz.ts");
+      return fuzz.runCase as typeof runCase;
+    }
+    const plays = await server.ssrLoadModule("/test/simulation/plays.ts");
+    return (number) => (plays.play as typeof play)(kind, number);
   };
   parentPort?.on("message", async (mutant: Mutant) => {
     try {
@@ -62,14 +74,15 @@ function plant({ name, file, find, replace }: Mutant, code: string): string {
   return code.replace(find, () => replace);
 }
 
-async function lookFor({ play: kind = "storm", number }: Mutant, plays: Plays): Promise<Found> {
-  const numbers = Array.from({ length: SEEDS }, (_, index) => index + 1);
+async function lookFor({ play: kind, number }: Mutant, attempt: Try): Promise<Found> {
+  const length = kind === "fuzz" ? FUZZ_CASES : SEEDS;
+  const numbers = Array.from({ length }, (_, index) => index + 1);
   for (const each of number === undefined ? numbers : [number, ...numbers]) {
     try {
-      await plays.play(kind, each);
+      await attempt(each);
     } catch (error) {
       const [message = ""] = (error as Error).message.split("\n");
-      return { number: each, message };
+      return { number: each, message: message.slice(0, MESSAGE_MAX) };
     }
   }
   return undefined;
@@ -77,7 +90,7 @@ async function lookFor({ play: kind = "storm", number }: Mutant, plays: Plays): 
 
 async function plantAll(): Promise<void> {
   const names = process.env.MUTANT?.split(",");
-  const chosen = MUTANTS.filter(({ name }) => names?.includes(name) ?? true);
+  const chosen = [...MUTANTS, ...FUZZ_MUTANTS].filter(({ name }) => names?.includes(name) ?? true);
   const beganAt = performance.now();
   const waiting = chosen.values();
   let missed = 0;

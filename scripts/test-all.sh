@@ -10,7 +10,7 @@ status=0
 # Storms, a death at every call of every story, and the race of retention.
 SEEDS="${SEEDS:-600}" node dist/scripts/storms.js 2>&1 | tee "$results/simulation.txt" || status=1
 
-# Planted bugs: the simulation must catch each of them.
+# Planted bugs: the simulation, or the fuzz, must catch each of them.
 node dist/scripts/mutants.js 2>&1 | tee "$results/mutants.txt" || status=1
 
 # For sandboxes of every kind, which the next step makes.

@@ -1,7 +1,7 @@
 /** Bugs to plant in what reads drops: the fuzz must find each of them. */
 import type { Mutant } from "../simulation/mutants.ts";
 
-export const FUZZ_MUTANTS: readonly Mutant[] = [
+const BUGS: readonly Mutant[] = [
   {
     name: "a path that leads out is taken",
     file: "src/daemon/archive.ts",
@@ -39,3 +39,5 @@ export const FUZZ_MUTANTS: readonly Mutant[] = [
     replace: "true",
   },
 ];
+
+export const FUZZ_MUTANTS: readonly Mutant[] = BUGS.map((bug) => ({ ...bug, play: "fuzz" }));

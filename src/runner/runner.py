@@ -712,7 +712,7 @@ class Transfers:
         try:
             while starts or coming:
                 # No further ahead of the hash than that: what it reads is still in the system's memory.
-                while starts and len(coming) < TRANSFERS:
+                while starts and len(coming) < 2 * TRANSFERS:
                     start = starts.pop()
                     coming.append((start, self.parts.submit(self.range, key, (start, PART_BYTES), descriptor, until, etag)))
                 start, transfer = coming[0]

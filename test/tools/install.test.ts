@@ -9,6 +9,7 @@ import { readLocalTypes } from "../../src/cli/local-types.ts";
 import type { RunView } from "../../src/core/view.ts";
 import { BOOT_WAIT, makeDebianRoot } from "../support/booted-host.ts";
 import { bootInstalledHost, type InstalledHost } from "../support/installed-host.ts";
+import { readTemplate } from "../support/template.ts";
 import { startTestCloud, type TestCloud } from "../support/test-cloud.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -222,5 +223,50 @@ suite("the service", () => {
     await host.run(`${INSTALL} --uninstall --purge`);
     expect(await host.run("ls -d /etc/errand /var/lib/errand 2>/dev/null || true")).toBe("");
     expect(await host.run("id errand 2>&1 || true")).toContain("no such user");
+  });
+});
+
+/** In place of what Amazon Linux has and Debian has not: S3 gives the release out once there is one, and no package is missing. */
+const STAND_INS = `
+  cat > /usr/local/bin/aws << 'END'
+#!/bin/bash
+[ -e /srv/released ] && tar -czf "$5" --transform 's,^release,errand-0,' -C /srv release
+END
+  printf '#!/bin/sh\n' > /usr/local/bin/rpm
+  chmod 755 /usr/local/bin/aws /usr/local/bin/rpm
+  mkdir -p /etc/systemd/system/errand-install.service.d
+  # Quick, so that the test need not wait.
+  printf '[Service]\nRestartSec=1\n' > /etc/systemd/system/errand-install.service.d/test.conf`;
+
+suite("the stack's own host", () => {
+  const property = async (name: string): Promise<string> =>
+    (await host.run(`systemctl show errand-install -p ${name} --value`)).trim();
+
+  test("tries again until its release is there, also if it boots anew meanwhile", async () => {
+    const { UserData } =
+      readTemplate({ DaemonHostType: "t3.small" }).properties("DaemonHost") ?? {};
+    await host.run(STAND_INS);
+    await host.run(String(UserData));
+    const unit = "/etc/systemd/system/errand-install.service";
+    expect(await host.run(`systemd-analyze verify ${unit} 2>&1`)).toBe("");
+    await configure();
+    await vi.waitFor(
+      async () => expect(Number(await property("NRestarts"))).toBeGreaterThan(1),
+      BOOT_WAIT,
+    );
+    const told = await host.run("journalctl -u errand-install -o cat");
+    expect(told).toContain("there is no release to be had at s3://Bucket-id/tools/errand/");
+    expect(await property("UnitFileState")).toBe("enabled");
+  });
+
+  test("installs it once, and lets it be from then on", async () => {
+    await host.run("touch /srv/released");
+    await untilActive({ restarts: 0 });
+    await vi.waitFor(async () => expect(await property("ActiveState")).toBe("inactive"), BOOT_WAIT);
+    expect(await property("Result")).toBe("success");
+    const releases = await host.run("ls /opt/errand/releases");
+    await host.run("systemctl start errand-install");
+    expect(await property("ConditionResult")).toBe("no");
+    expect(await host.run("ls /opt/errand/releases")).toBe(releases);
   });
 });

@@ -1,6 +1,7 @@
 /** Ceilings: what an operator allows Errand to rent at once, and how long things may take. */
 import { pendingUsd } from "./budget.ts";
 import { type Instance, isAlive, orderKey, orderOf } from "./observation.ts";
+import type { Catalog } from "./offers.ts";
 import { type Quotas, type VcpusInUse, withVcpus } from "./quotas.ts";
 import { type Attempt, isLiving } from "./run.ts";
 
@@ -64,8 +65,8 @@ export function roomAfter(room: Room, attempts: readonly Attempt[]): Room {
 type Known = {
   /** What all runs have cost today. */
   readonly todayUsd?: number;
-  /** Types of the catalog, for the vCPUs of machines that no attempt knows. */
-  readonly types?: readonly { readonly name: string; readonly vcpus: number }[];
+  /** Types of the catalog, for the price and the vCPUs of machines that no attempt knows. */
+  readonly types?: Catalog["types"];
 };
 
 /** What the ceilings leave: attempts whose machine may live count, and living machines that belong to none of them. */
@@ -83,13 +84,18 @@ export function roomLeft(
   const { instancesMax, hourlyUsdMax, dayUsdMax } = limits;
   const dayUsd = dayUsdMax === undefined ? undefined : dayUsdMax - todayUsd;
   const room = { instances: instancesMax, hourlyUsd: hourlyUsdMax, dayUsd };
-  const vcpus = new Map(types.map((type) => [type.name, type.vcpus]));
+  const typeOf = new Map(types.map((type) => [type.name, type]));
   const strayVcpus = strays.flatMap(({ instanceType, state }) =>
     // EC2 counts what runs or is about to.
     state === "running" || state === "pending"
-      ? [{ instanceType, vcpus: vcpus.get(instanceType) ?? 0 }]
+      ? [{ instanceType, vcpus: typeOf.get(instanceType)?.vcpus ?? 0 }]
       : [],
   );
   const left = roomAfter({ ...room, vcpusInUse: withVcpus({}, strayVcpus) }, living);
-  return { ...left, instances: left.instances - strays.length };
+  const strayUsd = strays.map(({ instanceType }) => typeOf.get(instanceType)?.hourlyUsd ?? 0);
+  return {
+    ...left,
+    instances: left.instances - strays.length,
+    hourlyUsd: strayUsd.reduce((sum, usd) => sum - usd, left.hourlyUsd),
+  };
 }

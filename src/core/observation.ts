@@ -10,6 +10,8 @@ export type Look = {
   readonly at: number;
   /** Since when looks have followed each other without a gap: what was absent before that may have come and gone. */
   readonly watchedSince?: number;
+  /** When EC2 was asked for the instances: what is absent was absent then. */
+  readonly listedAt?: number;
   /** All instances with our tag that EC2 lists, dead or alive. */
   readonly instances: readonly Instance[];
   /** Those of this run, read after the instances. */

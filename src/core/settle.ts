@@ -351,14 +351,17 @@ function isGone(attempt: Attempt, { look, facts }: Scene): boolean {
   if (attempt.voidedAt !== undefined) return true;
   if (refusalOf(attempt, look)) return true;
   // Absent is believed only some time after it was asked to terminate, listed or not.
-  const isTold = look.at - watchedFrom(attempt.outcome.at, look) >= TERMINATE_MS;
+  const isTold = unlistedMs(attempt.outcome.at, look) >= TERMINATE_MS;
   return isAbsent(attempt, look) && isTold;
 }
 
 /** Absent from every look for so long that EC2 knows it no more. */
 const isAbsent = ({ missingSince }: Attempt, look: Look): boolean =>
-  missingSince !== undefined && look.at - watchedFrom(missingSince, look) > ABSENT_MS;
+  missingSince !== undefined && unlistedMs(missingSince, look) > ABSENT_MS;
 
-/** A clock that was set, or a host that stood still, makes no time go by in which we looked. */
-const watchedFrom = (since: number, { watchedSince = 0 }: Look): number =>
-  Math.max(since, watchedSince);
+/**
+ * How long we have looked since then, until EC2 was asked for the list. A clock that was set, or a host that stood still,
+ * makes no time go by in which we looked.
+ */
+const unlistedMs = (since: number, { at, listedAt = at, watchedSince = 0 }: Look): number =>
+  listedAt - Math.max(since, watchedSince);

@@ -70,6 +70,7 @@ export type Ticked = {
 
 type World = OpenRuns & {
   readonly at: number;
+  readonly listedAt: number;
   readonly instances: readonly Instance[];
   readonly inbox: Inbox;
   readonly catalog: Catalog | undefined;
@@ -119,7 +120,7 @@ function survey(world: World, kept: readonly Decided[]): Omit<Looked, "tookMs"> 
 
 async function look(planner: Planner): Promise<World> {
   const { cloud, store, clock } = planner;
-  const beganAt = clock.now();
+  const listedAt = clock.now();
   // First order: instances before records, and never from a cache. A record is saved before its
   // instances are launched, so an instance whose record cannot be found is an orphan, not early.
   const instances = await cloud.listInstances();
@@ -132,11 +133,11 @@ async function look(planner: Planner): Promise<World> {
   const catalog = await readCatalog(planner, open);
   const limits = withQuotas(planner.limits, await cloud.readQuotas());
   const at = clock.now();
-  checkFresh(at - beganAt);
+  checkFresh(at - listedAt);
   noteLook(planner, at);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
-  return { ...runs, at, instances, inbox, catalog, limits, quietSince, todayUsd };
+  return { ...runs, at, listedAt, instances, inbox, catalog, limits, quietSince, todayUsd };
 }
 
 /** Looks this far apart are no watching, nor are those between which the clock was set back. */
@@ -202,6 +203,7 @@ function decide(planner: Planner, world: World): Decided[] {
     const seen: Look = {
       at: world.at,
       watchedSince: planner.looks.since,
+      listedAt: world.listedAt,
       instances: world.instances,
       reports: reportsOf(world.inbox, run.id).map(({ content }) => content),
       cancel: world.inbox.cancels.get(run.id)?.content,

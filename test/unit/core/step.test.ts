@@ -132,7 +132,7 @@ describe("an attempt stays open", () => {
       makeStarted({ stop: { at: 0, reason: "cancelled" as const, now: false } }),
       { at: GRACE_MS, instances: [makeInstance()] },
     ],
-    ["EC2 does not list it yet", makeLaunched({ missingSince: 0 }), { at: ABSENT_MS }],
+    ["EC2 was asked too soon", makeLaunched({ missingSince: 0 }), { at: 2e5, listedAt: ABSENT_MS }],
   ])("while %s", (_while, attempt, seen) => {
     const { run } = step(makeRun([attempt]), makeLook(seen));
     expect(onlyAttempt(run)?.outcome).toBeUndefined();

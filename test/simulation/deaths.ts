@@ -5,15 +5,15 @@ import { simulate } from "./simulate.ts";
 export type Told = { readonly name: string; readonly seed: number; readonly faults: Faults };
 
 export const STORIES: readonly Told[] = [
-  { name: "all goes well", seed: 6, faults: CALM },
+  { name: "all goes well", seed: 21, faults: CALM },
   {
     name: "no capacity and lost replies",
-    seed: 21,
+    seed: 4,
     faults: { ...CALM, noCapacity: 0.5, lostReply: 0.1 },
   },
   {
     name: "machines die, boot silently, and are taken back",
-    seed: 4,
+    seed: 16,
     faults: {
       ...CALM,
       death: 0.4,

@@ -18,12 +18,13 @@ export type Faults = {
   readonly race: number;
   readonly noCapacity: number;
   readonly quota: number;
-  /** RunInstances is denied before EC2 looks at the token. */
+  /** RunInstances is denied before EC2 looks at the token; and again, where a call with that token was carried out before. */
   readonly denied: number;
+  readonly deniedAgain: number;
   /** Of a story: one type is not offered in one zone at all. */
   readonly unsupported: number;
   readonly listingLagMs: number;
-  /** An instance is left out of one listing, and of those of the next minute at the most. */
+  /** An instance is left out of one listing, and of those of the next two minutes at the most. */
   readonly omission: number;
   /** TerminateInstances does not know the instance yet, and does nothing. */
   readonly notFound: number;
@@ -72,6 +73,7 @@ export const STORM: Faults = {
   noCapacity: 0.2,
   quota: 0.03,
   denied: 0.02,
+  deniedAgain: 0.2,
   unsupported: 0.2,
   listingLagMs: 30_000,
   omission: 0.05,
@@ -124,7 +126,7 @@ function drawFrequency(random: Random): number {
 function drawLength(name: string, random: Random): number {
   if (!random.chance(0.2)) return 1;
   // Errand waits two minutes for an instance to be listed.
-  return name === "listingLagMs" ? 3 : 6;
+  return name === "listingLagMs" ? 3.5 : 6;
 }
 
 export const CALM: Faults = {
@@ -138,6 +140,7 @@ export const CALM: Faults = {
   noCapacity: 0,
   quota: 0,
   denied: 0,
+  deniedAgain: 0,
   unsupported: 0,
   listingLagMs: 0,
   omission: 0,

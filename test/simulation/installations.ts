@@ -30,7 +30,7 @@ export function drawInstallation(random: Random): Installation {
     instancesMax: random.chance(0.6) ? 4 : random.between(1, 3),
     hourlyUsdMax: random.chance(0.7) ? 0.6 : 0.45,
     vcpusMax: random.chance(0.7) ? quotas : undefined,
-    runUsdMax: random.chance(0.2) ? random.between(4, 60) / 1_000 : undefined,
+    runUsdMax: random.chance(0.2) ? drawRunUsdMax(random) : undefined,
     dayUsdMax: hasDayBudget ? random.between(10, 100) / 1_000 : undefined,
   };
   const { startMs } = INSTALLATION;
@@ -42,6 +42,10 @@ export function drawInstallation(random: Random): Installation {
     startMs: hasDayBudget ? dayOf(startMs) + DAY_MS - random.between(5, 40) * MINUTE : startMs,
   };
 }
+
+/** Of some runs the whole of them, of some the first minutes of a few machines. */
+const drawRunUsdMax = (random: Random): number =>
+  random.between(4, random.chance(0.4) ? 10 : 60) / 1_000;
 
 /** Two sizes of one family, the same size of another, and one of another quota; disks cost money. */
 export const CATALOG: Catalog = makeCatalog({

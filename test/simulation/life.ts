@@ -36,6 +36,8 @@ const WRITES = new Set(["put", "copy", "remove", "launch", "terminate"]);
 const READS = new Set(["open", "copy"]);
 /** S3 and EC2 give a request up that has not come in whole by then. */
 const LATE_MS_MAX = 60_000;
+/** Looks this far apart are a gap to the daemon, whose clock may have been set. */
+const GAP_MS_MAX = 90_000;
 
 /** What is said as an error without being one: an operator is asked to look. */
 const ALARMS = ["orphans held", "record unreadable"];
@@ -111,7 +113,7 @@ function frail<Port extends object>(
 ): Port {
   const { random, timeline } = world;
 
-  async function call(method: () => Promise<unknown>, mayRace: boolean, isWrite: boolean) {
+  async function call(method: () => Promise<unknown>, { mayRace, isWrite, savedKey }: CallKind) {
     await timeline.sleep(random.between(5, 400));
     await awake(world, fate);
     fate.calls += 1;
@@ -119,7 +121,8 @@ function frail<Port extends object>(
     const death = drawDeath();
     if (death === "before") await die();
     refuse(mayRace);
-    if (isWrite && random.chance(world.faults.late)) arriveLate(method);
+    if (savedKey !== undefined) world.watch.saving(name, savedKey);
+    if (isWrite && random.chance(world.faults.late)) arriveLate(method, savedKey);
     const result = await method();
     if (death === "after") await die();
     stumble();
@@ -138,8 +141,8 @@ function frail<Port extends object>(
   }
 
   /** Whoever sent it has given it up by then, and its answer goes nowhere. */
-  function arriveLate(method: () => Promise<unknown>): never {
-    world.everLate = true;
+  function arriveLate(method: () => Promise<unknown>, savedKey: string | undefined): never {
+    world.everLateSave ||= savedKey !== undefined;
     timeline.at(timeline.now() + random.between(100, LATE_MS_MAX), () => {
       method().catch((error: unknown) => {
         if (!isCloudError(error)) world.bugs.push(error);
@@ -160,10 +163,6 @@ function frail<Port extends object>(
     if (random.chance(world.faults.clockJump)) jump();
   }
 
-  function noteSave(objectKey: string): void {
-    if (objectKey.startsWith(prefix.records)) world.watch.saving(name, objectKey);
-  }
-
   function die(): Promise<never> {
     fate.die();
     world.onDeath();
@@ -171,12 +170,18 @@ function frail<Port extends object>(
   }
   function pause(): void {
     world.everPaused = true;
-    fate.pausedUntil = timeline.now() + random.between(10_000, 600_000);
+    const isShort = random.chance(0.5);
+    const lastsMs = isShort ? random.between(10_000, 60_000) : random.between(60_000, 600_000);
+    fate.pausedUntil = timeline.now() + lastsMs;
+    world.awakeAt = Math.max(world.awakeAt, fate.pausedUntil);
     world.note(`${name} stands still`);
   }
   function jump(): void {
     world.everSkewed = true;
+    const before = fate.skewMs;
     fate.skewMs = random.between(-600_000, 600_000);
+    const aheadMs = fate.skewMs - before;
+    world.everNudged ||= aheadMs > 0 && aheadMs <= GAP_MS_MAX;
     world.note(`${name} has its clock off by ${Math.round(fate.skewMs / 1000)} s`);
   }
 
@@ -185,16 +190,22 @@ function frail<Port extends object>(
       const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
       const isWrite = WRITES.has(String(property));
       return (...args: unknown[]) => {
-        const carryOut = () => {
-          if (property === "put") noteSave(String(args[0]));
-          return method.apply(target, args);
-        };
-        const answer = call(carryOut, isConditional(args), isWrite);
+        const isSave = property === "put" && String(args[0]).startsWith(prefix.records);
+        const savedKey = isSave ? String(args[0]) : undefined;
+        const carryOut = () => method.apply(target, args);
+        const answer = call(carryOut, { mayRace: isConditional(args), isWrite, savedKey });
         return READS.has(String(property)) ? answer.finally(timeline.reading) : answer;
       };
     },
   });
 }
+
+type CallKind = {
+  readonly mayRace: boolean;
+  readonly isWrite: boolean;
+  /** Of the record that it saves. */
+  readonly savedKey: string | undefined;
+};
 
 const isConditional = ([, , options]: readonly unknown[]): boolean =>
   typeof options === "object" && options !== null && "condition" in options;

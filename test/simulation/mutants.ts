@@ -27,7 +27,7 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `  const inbox = await readInbox(store);
   const instances = await cloud.listInstances();
   const runs = await readOpenRuns(store);`,
-    number: 44,
+    number: 11,
   },
   {
     name: "an inbox emptied before the save",
@@ -35,6 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "        if (next.run !== before.run) await saveRun(store, next.run, before.etag);",
     replace: `        await removeAbsorbed(store, next.run.id, { inbox: world.inbox, reports: reportsOf(world.inbox, next.run.id) });
         if (next.run !== before.run) await saveRun(store, next.run, before.etag);`,
+    number: 2,
   },
   {
     name: "a record not saved and acted on all the same",
@@ -42,7 +43,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        log.warn("run put off", { run: next.run.id, error: describeError(error) });
         return undefined;`,
     replace: "        return each;",
-    number: 8,
+    number: 12,
   },
   {
     name: "an ending before the claim is decided",
@@ -64,14 +65,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/claims.ts",
     find: `held.content.by === "daemon" ? "voided" : "claimed"`,
     replace: `held.content.by === "daemon" ? "voided" : "voided"`,
-    number: 12,
+    number: 130,
   },
   {
     name: "a cancel that kills the upload",
     file: "src/core/step.ts",
     find: `  if (attempt.stop) return [{ type: "stop", token, index, reason: reasonFor(attempt.stop) }];`,
     replace: `  if (attempt.stop) return [{ type: "terminate", instanceId: attempt.answer.instanceId }];`,
-    number: 3,
+    number: 2,
   },
   {
     name: "a retry before the machine is gone",
@@ -88,11 +89,60 @@ export const MUTANTS: readonly Mutant[] = [
     number: 2,
   },
   {
+    name: "a ceiling counted from attempts alone",
+    file: "src/core/limits.ts",
+    find: "const strays = instances.filter(",
+    replace: "const strays = instances.slice(0, 0).filter(",
+    number: 63,
+  },
+  {
+    name: "a ceiling of dollars counted from attempts alone",
+    file: "src/core/limits.ts",
+    find: "hourlyUsd: strayUsd.reduce((sum, usd) => sum - usd, left.hourlyUsd),",
+    replace: "hourlyUsd: left.hourlyUsd,",
+    number: 148,
+  },
+  {
+    name: "a refusal taken for the answer to an earlier call",
+    file: "src/daemon/launching.ts",
+    find: "    if (!(await voidAll(frozen, options))) return lookUp(token, options, error);",
+    replace: "",
+    number: 181,
+  },
+  {
+    name: "a machine lost because the clock was set",
+    file: "src/core/settle.ts",
+    find: "  listedAt - Math.max(since, watchedSince);",
+    replace: "  listedAt - Math.max(since, watchedSince * 0);",
+    number: 7,
+  },
+  {
+    name: "a second cancel removed with the first",
+    file: "src/daemon/inbox.ts",
+    find: "    await store.remove(key, { ifEtag: etag });",
+    replace: "    if (etag) await store.remove(key);",
+    number: 214,
+  },
+  {
+    name: "a stop that is decided and never sent",
+    file: "src/daemon/acts.ts",
+    find: "      await store.put(key.stop(token, index), JSON.stringify({ format: 1, reason, at }));",
+    replace: "",
+    number: 2,
+  },
+  {
+    name: "a budget that forgets what is under way",
+    file: "src/core/budget.ts",
+    find: "    .reduce((sum, attempt) => sum + leastUsd(attempt), 0);",
+    replace: "    .reduce((sum, attempt) => sum + leastUsd(attempt) * 0, 0);",
+    number: 60,
+  },
+  {
     name: "an order that no record holds left to be worked on",
     file: "src/daemon/launching.ts",
     find: "    if (!isRecorded(run, orderKey(token, index))) {",
     replace: "    if (!run && !isRecorded(run, orderKey(token, index))) {",
-    number: 105,
+    number: 93,
   },
   {
     name: "a dependent started before what it needs",
@@ -178,7 +228,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `const cache = (sweeper.missingLaunches.cache ??= new Map());
   if (!cache.has(member.run)) cache.set(member.run, await readRun(sweeper.store, member.run));
   const saved = cache.get(member.run);`,
-    number: 2,
   },
   {
     name: "a drop deleted before its record is there",
@@ -192,21 +241,21 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/settle.ts",
     find: "  if (!next.answer) return next;",
     replace: "",
-    number: 52,
+    number: 9,
   },
   {
     name: "a new token while nobody knows what became of the last",
     file: "src/daemon/launching.ts",
     find: `kind !== "quota" && kind !== "refused"`,
     replace: `kind !== "quota" && kind !== "refused" && kind !== "unavailable"`,
-    number: 8,
+    number: 5,
   },
   {
     name: "an orphan by an unreadable record",
     file: "src/daemon/sweep.ts",
     find: `  if (saved === "unreadable") return false;`,
     replace: `  if (saved === "unreadable") return true;`,
-    number: 23,
+    number: 37,
   },
   {
     name: "a partial set used as input",
@@ -220,7 +269,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/lease.ts",
     find: "    return at - watched.since > LEASE_MS;",
     replace: "    return false;",
-    number: 1,
   },
   {
     name: "a run closed while a machine of it lives",
@@ -241,7 +289,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/states.ts",
     find: `count("failed") <= job.resources.retry.failed`,
     replace: `count("failed") <= job.resources.retry.failed + 1`,
-    number: 14,
+    number: 6,
   },
   {
     name: "a machine that shuts down taken for gone",
@@ -261,7 +309,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/daemon/records.ts",
     find: "return await store.put(key.record(run.id), body, { condition: { ifEtag: etag } });",
     replace: "return await store.put(key.record(run.id), body);",
-    number: 250,
+    number: 63,
   },
   {
     name: "a record without its marker",
@@ -270,7 +318,7 @@ export const MUTANTS: readonly Mutant[] = [
   await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });`,
     replace: `  await store.put(key.record(run.id), JSON.stringify(run), { condition: { ifAbsent: true } });
   await markOpen(store, run.id);`,
-    number: 18,
+    number: 38,
   },
   {
     name: "a drop taken in twice because its record is unreadable",
@@ -285,55 +333,56 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/core/settle.ts",
     find: "  return isAbsent(attempt, look) && isTold;",
     replace: "  return attempt.missingSince !== undefined && isTold;",
-    number: 66,
+    number: 90,
   },
   {
     name: "a ceiling of dollars that a launch may exceed",
     file: "src/core/plan.ts",
     find: "  if (room.hourlyUsd + 1e-9 < offer.hourlyUsd) {",
     replace: "  if (room.hourlyUsd <= 0) {",
-    number: 8,
+    number: 4,
   },
   {
     name: "a lease that nobody heeds",
     file: "src/daemon/lease.ts",
     find: "    return at - watched.since > LEASE_MS;",
     replace: "    return true;",
+    number: 4,
   },
   {
     name: "a budget that holds and never stops",
     file: "src/core/settle.ts",
     find: "  if (!attempt.stop && detail !== undefined) {",
     replace: "  if (attempt.stop && detail !== undefined) {",
-    number: 22,
+    number: 44,
   },
   {
     name: "a budget of a day that each run has to itself",
     file: "src/daemon/ledger.ts",
     find: "  return open.reduce((sum, run) => sum + costOfDay(run, at), closedUsd);",
     replace: "  return Math.max(0, ...open.map((run) => costOfDay(run, at)));",
-    number: 14,
+    number: 11,
   },
   {
     name: "a budget of a day that forgets runs that are closed",
     file: "src/daemon/tick.ts",
     find: "    if (planner.limits.dayUsdMax !== undefined) await noteSpent(store, run, world.at);",
     replace: "",
-    number: 3,
+    number: 11,
   },
   {
     name: "disks that cost nothing",
     file: "src/core/cost.ts",
     find: "  return (machine + billedMs(answer?.at, until) * diskHourlyUsd) / HOUR_MS;",
     replace: "  return (machine + billedMs(answer?.at, until) * diskHourlyUsd * 0) / HOUR_MS;",
-    number: 22,
+    number: 19,
   },
   {
     name: "a minute that is not billed in full",
     file: "src/core/cost.ts",
     find: "Math.max(BILLED_MS_MIN, until - begin);",
     replace: "until - begin;",
-    number: 22,
+    number: 60,
   },
   {
     name: "a quota that each look forgets",
@@ -343,13 +392,12 @@ export const MUTANTS: readonly Mutant[] = [
       attempts.map(({ offer }) => offer),
     ),`,
     replace: "    vcpusInUse: room.vcpusInUse ?? {},",
-    number: 11,
   },
   {
     name: "rests that a restart forgets",
     file: "src/daemon/capacity-book.ts",
     find: "  let capacity = await readCapacity(store);",
     replace: "  let capacity: Capacity = {};",
-    number: 20,
+    number: 4,
   },
 ];

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { key, prefix } from "../../src/core/layout.ts";
+import type { Run } from "../../src/core/run.ts";
 import { isFinished, runState } from "../../src/core/states.ts";
 import { HOUR, MINUTE } from "../support/make.ts";
 import { BROKEN_BUNDLES, BUNDLES } from "./bundles.ts";
@@ -15,6 +16,8 @@ import { World } from "./world.ts";
 
 const STORM_MS = 30 * MINUTE;
 const CALM_MS_MAX = 24 * HOUR;
+/** Some cancel when all works well: then nothing explains why nobody heeds it. */
+const LATE_CANCEL_MS = 10 * MINUTE;
 /** A budget of a day would hold some runs for many: past the first midnight nothing new happens. */
 const DAY_BUDGET_MS = 50 * MINUTE;
 
@@ -90,6 +93,7 @@ class Users {
   constructor(world: World) {
     this.#world = world;
     world.onDeath = () => this.#doTheWorst();
+    world.onCancelled = (run) => this.#insist(run);
   }
 
   get isDone(): boolean {
@@ -103,7 +107,7 @@ class Users {
       this.#later(random.between(0, 10 * MINUTE), () => this.#drop(number));
     }
     for (let count = 0; count < 2 && random.chance(faults.cancel); count++) {
-      this.#later(random.between(0, STORM_MS), () => this.#cancel());
+      this.#later(random.between(0, STORM_MS + LATE_CANCEL_MS), () => this.#cancel());
     }
     if (random.chance(faults.damage))
       this.#later(random.between(0, STORM_MS), () => this.#damage());
@@ -152,6 +156,16 @@ class Users {
     this.#later(random.between(100, 10_000), () => {
       bucket.write(key.cancel(run.id), JSON.stringify({ ...body, now: true }));
       this.#world.note(`cancel of ${run.id} now`);
+    });
+  }
+
+  /** Just when the first has been read, and is about to be put away. */
+  #insist({ id, cancel }: Run): void {
+    const { random, bucket, timeline } = this.#world;
+    if (cancel?.now || !random.chance(0.3)) return;
+    this.#later(random.between(0, 500), () => {
+      bucket.write(key.cancel(id), JSON.stringify({ format: 1, now: true, at: timeline.now() }));
+      this.#world.note(`cancel of ${id} now`);
     });
   }
 

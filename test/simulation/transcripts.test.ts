@@ -21,7 +21,7 @@ const STORIES: Readonly<Record<string, Story>> = {
     faults: CALM,
     dieAt: { call: 96, isAfter: true },
   },
-  "a-cancel": { seed: 18, faults: calmBut({ cancel: 0.9 }) },
+  "a-cancel": { seed: 85, faults: calmBut({ cancel: 0.9 }) },
   "a-budget-is-spent": { seed: 23, faults: CALM, installation: LIMITED },
 };
 

@@ -3,15 +3,17 @@
  * arithmetic of its own: that of Errand is what is judged.
  */
 import assert from "node:assert/strict";
+import { key } from "../../src/core/layout.ts";
 import { type Attempt, isLiving, type Run } from "../../src/core/run.ts";
+import { CATALOG } from "./installations.ts";
 import type { Machine } from "./machines.ts";
 import type { World } from "./world.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-/** A machine that long in every listing is in the look that a record follows from. */
-const LISTED_MS = 3 * MINUTE;
+/** A look is given up when it takes longer: what was listed that long before it was decided on is in it. */
+const LOOK_MS_MAX = MINUTE;
 /** Sums of prices, and seconds between two readings of one look. */
 const RUN_SLACK_USD = 1e-6;
 const DAY_SLACK_USD = 0.002;
@@ -37,11 +39,10 @@ export class LimitsWatch {
     if (opened.length === 0) return;
     for (const attempt of opened) this.#checkRest(attempt);
     this.#checkRunBudget(run, opened);
-    // Of a record that nobody can read Errand knows what EC2 lists, and EC2 may leave one out. A save that arrives
-    // late arrives after another plan was made.
-    if (this.#world.bucket.wasDamaged || this.#world.everLate) return;
-    this.#checkCeilings();
-    this.#checkDayBudget(opened);
+    // A save that arrives late arrives after another plan was made.
+    if (this.#world.everLateSave) return;
+    this.#checkCeilings(opened[0]?.plannedAt ?? 0);
+    if (!this.#world.bucket.hadDamage) this.#checkDayBudget(opened);
   }
 
   /** An offer that is written down as at rest is left alone, whoever plans. */
@@ -67,17 +68,19 @@ export class LimitsWatch {
     );
   }
 
-  #checkCeilings(): void {
+  #checkCeilings(plannedAt: number): void {
     const { instancesMax, hourlyUsdMax, vcpusMax = {} } = this.#world.limits;
-    const living = this.#runs().flatMap((run) => run.attempts.filter(isLiving));
-    const hourlyUsd = living.reduce((sum, attempt) => sum + attempt.offer.hourlyUsd, 0);
-    assert(hourlyUsd <= hourlyUsdMax + 1e-9, `$${hourlyUsd} an hour`);
-    assert(living.length <= instancesMax, `${living.length} attempts live at once`);
-    const strays = this.#strays(living).length;
-    assert(
-      living.length + strays <= instancesMax,
-      `${strays} machines of no attempt, and ${living.length} attempts, live at once`,
-    );
+    const { bucket } = this.#world;
+    // Of a record that nobody can read Errand knows what EC2 lists.
+    const known = this.#runs().filter(({ id }) => !bucket.wasDamaged(key.record(id)));
+    const living = known.flatMap((run) => run.attempts.filter(isLiving));
+    const strays = this.#strays(living, plannedAt);
+    const told = `${living.length} attempts, and ${strays.length} machines of none`;
+    assert(living.length + strays.length <= instancesMax, `${told}, live at once`);
+    const hourlyUsd =
+      living.reduce((sum, { offer }) => sum + offer.hourlyUsd, 0) +
+      strays.reduce((sum, { launch }) => sum + priceOf(launch.input.instanceType), 0);
+    assert(hourlyUsd <= hourlyUsdMax + 1e-9, `${told}, cost $${hourlyUsd} an hour`);
     for (const [group, letter] of [
       ["standard", /^[mr]/],
       ["x", /^x/],
@@ -89,15 +92,17 @@ export class LimitsWatch {
     }
   }
 
-  /** Machines that EC2 has listed for a while, and that no living attempt speaks for. */
-  #strays(living: readonly Attempt[]): readonly Machine[] {
-    if (this.#world.everOmits) return [];
+  /** Machines that the look must have seen, and that no living attempt speaks for. */
+  #strays(living: readonly Attempt[], plannedAt: number): readonly Machine[] {
+    // A clock that was set does not say when the look was.
+    if (this.#world.everSkewed) return [];
     const places = new Set(living.map(placeOf));
-    const seenBy = this.#world.timeline.now() - LISTED_MS;
+    const seenBy = plannedAt - LOOK_MS_MAX;
     return this.#world
       .living()
       .filter(
-        (each) => each.visibleAt < seenBy && !places.has(`${each.launch.token}.${each.index}`),
+        ({ visibleAt, hiddenUntil, launch, index }) =>
+          Math.max(visibleAt, hiddenUntil) < seenBy && !places.has(`${launch.token}.${index}`),
       );
   }
 
@@ -127,7 +132,7 @@ export class LimitsWatch {
     const at = lastMoment(run);
     const usd = before.attempts.reduce((sum, each) => sum + costOf(each, at), 0);
     assert(usd <= runUsdMax + RUN_SLACK_USD, `${run.id} has cost $${usd}, and goes on`);
-    if (this.#world.bucket.wasDamaged || dayUsdMax === 1e9) return;
+    if (this.#world.bucket.hadDamage || dayUsdMax === 1e9) return;
     const todayUsd = this.#todayUsd(at, () => 0);
     assert(todayUsd <= dayUsdMax + STOP_SLACK_USD, `$${todayUsd} today, and ${run.id} goes on`);
   }
@@ -171,5 +176,8 @@ const lastMoment = ({ createdAt, attempts }: Run): number =>
       goneAt ?? 0,
     ]),
   );
+
+const priceOf = (instanceType: string): number =>
+  CATALOG.types.find(({ name }) => name === instanceType)?.hourlyUsd ?? 0;
 
 const placeOf = ({ launch }: Attempt): string => `${launch.token}.${launch.index}`;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Launch, Order } from "../../src/core/launches.ts";
 import { key, prefix } from "../../src/core/layout.ts";
+import { orderKey, orderOf } from "../../src/core/observation.ts";
 import { type Attempt, isLiving, type Run, runSchema } from "../../src/core/run.ts";
 import { ANSWER_MS } from "../../src/core/settle.ts";
 import { isFinished, jobStates } from "../../src/core/states.ts";
@@ -9,8 +10,10 @@ import { isUp, type Machine } from "./machines.ts";
 import { LimitsWatch } from "./watch-limits.ts";
 import type { World } from "./world.ts";
 
-/** From a decision to the runner's next look for it, and a daemon's clock that was set meanwhile. */
-const STOP_MS = 15 * 60_000;
+/** From a decision, when all is calm, to the runner's next look for it. */
+const STOP_MS = 3 * 60_000;
+/** And where a clock that was set back makes a daemon rest for longer than it means to. */
+const SKEWED_STOP_MS = 15 * 60_000;
 
 /** A save that was begun in time may come in a little after it. */
 const SAVE_MS_MAX = 1_000;
@@ -21,6 +24,8 @@ export class Watch {
   /** How often each attempt was begun. */
   readonly #worked = new Map<string, number>();
   readonly #refused = new Set<string>();
+  /** When it was first written down that an attempt is to stop. */
+  readonly #stops = new Map<string, number>();
   #limits: LimitsWatch | undefined;
   /** Who has it, and since when. */
   #lease = { holder: "", since: 0 };
@@ -46,15 +51,18 @@ export class Watch {
     const before = this.#runs.get(run.id);
     this.#runs.set(run.id, run);
     if (!before) this.#world.note(`${run.drop.key} is ${run.id}: ${contentsOf(run)}`);
-    const earlier = new Map(before?.attempts.map((each) => [placeOf(each), each]));
-    for (const attempt of run.attempts) this.#checkAttempt(attempt, earlier.get(placeOf(attempt)));
+    const earlier = new Map(before?.attempts.map((each) => [orderOf(each), each]));
+    for (const attempt of run.attempts) this.#checkAttempt(attempt, earlier.get(orderOf(attempt)));
     const gone = [...earlier.values()].filter(
-      (each) => !run.attempts.some((attempt) => placeOf(attempt) === placeOf(each)),
+      (each) => !run.attempts.some((attempt) => orderOf(attempt) === orderOf(each)),
     );
     for (const attempt of gone) this.#checkForgotten(attempt);
     checkRun(run);
     this.#limits.recordWritten(run, before);
-    if (run.cancel && !before?.cancel) this.#world.note(`${run.id} is cancelled`);
+    if (run.cancel && !before?.cancel) {
+      this.#world.note(`${run.id} is cancelled`);
+      this.#world.onCancelled(run);
+    }
     for (const verdict of run.verdicts.slice(before?.verdicts.length ?? 0)) {
       this.#world.note(`${verdict.job} will not run: ${verdict.reason}`);
     }
@@ -82,7 +90,7 @@ export class Watch {
 
   /** What users and runners leave is put away when a record says it, or its run is over. */
   noteRemoved(objectKey: string, body: string): void {
-    if (!this.#limits || this.#world.bucket.wasDamaged) return;
+    if (!this.#limits || this.#world.bucket.hadDamage) return;
     if (objectKey.startsWith(prefix.cancels)) {
       const run = this.#runs.get(objectKey.slice(prefix.cancels.length));
       const isAbsorbed = run?.cancel && (run.cancel.now || !JSON.parse(body).now);
@@ -126,8 +134,8 @@ export class Watch {
     if (!this.#limits) return;
     const name = `${order.run}/${order.job.name}/${order.attempt}`;
     const { token } = machine.launch;
-    const times = (this.#worked.get(`${token}.${machine.index}`) ?? 0) + 1;
-    this.#worked.set(`${token}.${machine.index}`, times);
+    const times = (this.#worked.get(orderKey(token, machine.index)) ?? 0) + 1;
+    this.#worked.set(orderKey(token, machine.index), times);
     assert.equal(times, 1, `${name} was begun ${times} times`);
     const attempt = this.#attemptAt(order.run, token, machine.index);
     assert(attempt, `${name} was begun by ${machine.id}, and no record knows of it`);
@@ -148,16 +156,13 @@ export class Watch {
 
   /** Whoever was asked to stop was told so, once there is calm to tell it in. */
   workEnded(machine: Machine, order: Order): void {
-    const { calmAt, timeline } = this.#world;
-    if (!this.#limits || calmAt === undefined) return;
-    const stop = this.#attemptAt(order.run, machine.launch.token, machine.index)?.stop;
+    const { calmAt, awakeAt, everSkewed, timeline } = this.#world;
+    const stoppedAt = this.#stops.get(orderKey(machine.launch.token, machine.index));
+    if (calmAt === undefined || stoppedAt === undefined) return;
     const isTold = machine.stop.aborted || !isUp(machine);
-    const isNew = timeline.now() - Math.max(calmAt, stop?.at ?? 0) < STOP_MS;
-    const name = `${order.run}/${order.job.name}`;
-    assert(
-      !stop || isTold || isNew,
-      `${name} was to stop for its ${stop?.reason}, and was not told`,
-    );
+    const sinceMs = timeline.now() - Math.max(calmAt, awakeAt, stoppedAt);
+    const isNew = sinceMs < (everSkewed ? SKEWED_STOP_MS : STOP_MS);
+    assert(isTold || isNew, `${order.run}/${order.job.name} was to stop, and was not told`);
   }
 
   /** Nothing of an attempt that still goes on is terminated. */
@@ -180,10 +185,11 @@ export class Watch {
   }
 
   #checkAttempt(attempt: Attempt, earlier: Attempt | undefined): void {
-    const place = placeOf(attempt);
+    const place = orderOf(attempt);
     if (earlier) assert.deepEqual(attempt.offer, earlier.offer, `${place} changed its offer`);
     if (earlier?.outcome) assert.deepEqual(attempt.outcome, earlier.outcome, `${place} changed`);
     if (earlier?.goneAt) assert.equal(attempt.goneAt, earlier.goneAt, `${place} came back`);
+    if (attempt.stop && !earlier?.stop) this.#stops.set(place, this.#world.timeline.now());
     if (attempt.outcome && !earlier?.outcome) this.#checkOutcome(attempt);
     if (attempt.goneAt !== undefined && earlier?.goneAt === undefined) this.#checkGone(attempt);
   }
@@ -201,6 +207,9 @@ export class Watch {
     const isSeenDead = /powered off|instance was lost/.test(attempt.outcome.reason);
     const hasReported = machine?.hasReported === true;
     assert(!(isSeenDead && hasReported), `${attempt.job} was judged lost, and had reported`);
+    const isUnknown = attempt.outcome.reason.startsWith("EC2 no longer knows");
+    const isThere = machine !== undefined && isUp(machine) && !this.#world.everNudged;
+    assert(!(isUnknown && isThere), `${attempt.job} was judged lost, and ${machine?.id} is there`);
     assert(holder, `${attempt.job} was judged lost with its claim undecided`);
     const isAnswered = attempt.answer !== undefined;
     const isLate = attempt.outcome.at - attempt.plannedAt > ANSWER_MS;
@@ -208,7 +217,7 @@ export class Watch {
   }
 
   #checkForgotten(attempt: Attempt): void {
-    const place = placeOf(attempt);
+    const place = orderOf(attempt);
     assert(!attempt.outcome && !attempt.answer, `${place} is gone from the record`);
     assert(this.#refused.has(attempt.launch.token), `${place} was given up before EC2 refused it`);
   }
@@ -243,8 +252,6 @@ const contentsOf = ({ jobs, rejected }: Run): string =>
 
 const wordsOf = ({ outcome }: Attempt): string =>
   outcome?.reason ? `${outcome.type}: ${outcome.reason}` : `${outcome?.type}`;
-
-const placeOf = ({ launch }: Attempt): string => `${launch.token}.${launch.index}`;
 
 function checkRun(run: Run): void {
   const states = jobStates(run);

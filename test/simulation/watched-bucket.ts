@@ -9,7 +9,7 @@ export class WatchedBucket extends Bucket {
   readonly #onWrite: (key: string) => void;
   readonly #onRemove: (key: string, body: string) => void;
   readonly #unreadable = new Set<string>();
-  wasDamaged = false;
+  readonly #everDamaged = new Set<string>();
   readonly #counts = new Map<string, number>();
 
   constructor(
@@ -32,7 +32,7 @@ export class WatchedBucket extends Bucket {
   /** Until it is mended, Errand reads something else; who looks on with `read` does not. */
   damage(key: string): void {
     this.#unreadable.add(key);
-    this.wasDamaged = true;
+    this.#everDamaged.add(key);
   }
 
   mend(key: string): void {
@@ -40,6 +40,13 @@ export class WatchedBucket extends Bucket {
   }
 
   isDamaged = (key: string): boolean => this.#unreadable.has(key);
+
+  /** Some time, though it may be mended by now. */
+  wasDamaged = (key: string): boolean => this.#everDamaged.has(key);
+
+  get hadDamage(): boolean {
+    return this.#everDamaged.size > 0;
+  }
 
   override write(key: string, body: Uint8Array | string, metadata = {}): string {
     if (this.read(key) === undefined) this.#add(key, 1);

@@ -6,6 +6,7 @@ import type { Limits } from "../../src/core/limits.ts";
 import type { Instance } from "../../src/core/observation.ts";
 import { type Catalog, offerKey } from "../../src/core/offers.ts";
 import { quotaGroupOf } from "../../src/core/quotas.ts";
+import type { Run } from "../../src/core/run.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
 import type { Cloud } from "../../src/ports.ts";
 import type { Faults } from "./faults.ts";
@@ -25,9 +26,9 @@ import { Timeline } from "./timeline.ts";
 import { Watch } from "./watch.ts";
 import { WatchedBucket } from "./watched-bucket.ts";
 
-/** EC2 leaves an instance that it has listed out of listings for less than the two minutes that Errand waits. */
-const HIDDEN_MS_MAX = 60_000;
-const HIDDEN_EVERY_MS = 180_000;
+/** EC2 leaves an instance out of listings for less than the two minutes that Errand waits, and lists it for a while before it does so again. */
+const HIDDEN_MS_MAX = 110_000;
+const LISTED_MS_MIN = 180_000;
 
 export class World implements Cloud {
   faults: Faults;
@@ -49,18 +50,21 @@ export class World implements Cloud {
   readonly #dryUntil = new Map<string, number>();
   /** What one zone does not have. */
   readonly #unsupported: string | undefined;
-  /** Listings have been incomplete at some time. */
-  readonly everOmits: boolean;
-  /** Something that was given up was carried out later all the same. */
-  everLate = false;
-  /** A daemon has stood still. */
+  /** The save of a record was given up, and carried out later all the same. */
+  everLateSave = false;
+  /** A daemon has stood still, and goes on, or went on, then. */
   everPaused = false;
+  awakeAt = 0;
   /** A daemon's clock has been off. */
   everSkewed = false;
+  /** It was set ahead by less than is noticed. */
+  everNudged = false;
   /** When the storm was over; undefined while it goes on. */
   calmAt: number | undefined;
   /** Users and the bucket do their worst at the worst moment. */
   onDeath: () => void = () => {};
+  /** A run is written down as cancelled. */
+  onCancelled: (run: Run) => void = () => {};
 
   constructor(random: Random, faults: Faults, installation: Installation = INSTALLATION) {
     this.random = random;
@@ -68,7 +72,6 @@ export class World implements Cloud {
     this.installation = installation;
     this.limits = installation.limits;
     this.timeline = new Timeline(installation.startMs);
-    this.everOmits = faults.omission > 0;
     this.#unsupported = random.chance(faults.unsupported) ? drawPool(random) : undefined;
     this.bucket = new WatchedBucket(this.timeline.now, {
       onWrite: (written) => this.#onWrite(written),
@@ -107,7 +110,8 @@ export class World implements Cloud {
   async listInstances(): Promise<readonly Instance[]> {
     const now = this.timeline.now();
     for (const machine of this.machines) {
-      const isDue = now - machine.hiddenUntil > HIDDEN_EVERY_MS;
+      const listedSince = Math.max(machine.visibleAt, machine.hiddenUntil);
+      const isDue = now - listedSince > LISTED_MS_MIN;
       if (isDue && this.random.chance(this.faults.omission)) {
         machine.hiddenUntil = now + this.random.between(0, HIDDEN_MS_MAX);
       }
@@ -147,10 +151,10 @@ export class World implements Cloud {
   }
 
   #launch(launch: Launch): readonly string[] {
-    if (this.random.chance(this.faults.denied)) {
+    const existing = this.#byToken.get(launch.token);
+    if (this.random.chance(existing ? this.faults.deniedAgain : this.faults.denied)) {
       throw new CloudError("refused", "not authorized", { code: "UnauthorizedOperation" });
     }
-    const existing = this.#byToken.get(launch.token);
     if (existing) return this.#launchAgain(launch, existing);
     if (!CATALOG.images.some((image) => image.imageId === launch.input.imageId)) {
       throw new CloudError("refused", `there is no image ${launch.input.imageId}`);

@@ -1,4 +1,5 @@
 /** When types and prices are read anew, and from where: memory, the bucket, AWS. */
+import { describeError } from "../errors.ts";
 import type { Store } from "../ports.ts";
 import { findLiveTypes, keepLiveTypes, type LiveTypes } from "./live-types.ts";
 
@@ -18,9 +19,9 @@ export type LiveSource = {
 export type LiveSourceOptions = {
   readonly store: Pick<Store, "find" | "put">;
   readonly region: string;
-  /** Asks AWS. */
-  readonly read: () => Promise<LiveTypes>;
-  /** They cannot be had, or not be kept: what was there before is used on. */
+  /** Asks AWS. What is had in part is complained of. */
+  readonly read: (complain: (error: unknown) => void) => Promise<LiveTypes>;
+  /** They cannot be had, or not be kept: what was there before is used on. Told once as long as the reason stays. */
   readonly onComplaint: (error: unknown) => void;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -28,28 +29,40 @@ export type LiveSourceOptions = {
 };
 
 export function createLiveSource(options: LiveSourceOptions): LiveSource {
-  const { store, region, now, onComplaint } = options;
+  const { store, region, now } = options;
   const lifeMs = REFRESH_MS + JITTER_MS * options.random();
   let known: LiveTypes | undefined;
   let finding: Promise<void> | undefined;
   let notBefore = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
+  let toldReason = "";
+
+  function complain(error: unknown): void {
+    const reason = describeError(error);
+    if (reason !== toldReason) options.onComplaint(error);
+    toldReason = reason;
+  }
 
   async function find(): Promise<void> {
     known = await findLiveTypes(store, region).catch((error: unknown) => {
-      onComplaint(error);
+      complain(error);
       return undefined;
     });
   }
 
   /** Types and prices that are a little old are better than none: whatever goes wrong is told, and tried again later. */
   async function refresh(): Promise<void> {
+    let isWhole = true;
     try {
-      known = await options.read();
+      known = await options.read((error) => {
+        isWhole = false;
+        complain(error);
+      });
       await keepLiveTypes(store, known);
+      if (isWhole) toldReason = "";
     } catch (error) {
       notBefore = now() + RETRY_MS;
-      onComplaint(error);
+      complain(error);
     } finally {
       reading = undefined;
     }

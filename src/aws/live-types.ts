@@ -76,8 +76,9 @@ export async function readLiveTypes(
   return { region, readAt: now(), types, ...(prices && { prices }) };
 }
 
-/** The client is made for this, twice a day. */
+/** The client is made for this, twice a day. Only AWS itself tells prices: another endpoint is asked for none. */
 async function readPrices(where: ClientOptions): Promise<PriceList | undefined> {
+  if (where.endpoint !== undefined) return undefined;
   const pricingRegion = pricingRegionOf(where.region);
   if (pricingRegion === undefined) return undefined;
   const { PricingClient } = await import("@aws-sdk/client-pricing");

@@ -260,11 +260,15 @@ function hostId(): string {
 /** Types and prices of today. A local cloud sells what it is shipped with. */
 function createLive({ store, config }: Connection, { ec2 }: Clients, log: Log): LiveSource {
   const { region, endpoint } = config;
-  const onComplaint = (error: unknown) => log.warn("types and prices not refreshed", { error });
+  if (endpoint !== undefined) {
+    const reason = `${endpoint} is not AWS; those that Errand is shipped with are used`;
+    log.info("prices not asked for", { reason });
+  }
   const { now } = systemClock;
   return createLiveSource({
-    ...{ store, region, now, onComplaint, random: Math.random },
-    read: () => readLiveTypes(ec2, { region, endpoint }, { now, onComplaint }),
+    ...{ store, region, now, random: Math.random },
+    onComplaint: (error) => log.warn("types and prices not refreshed", { error }),
+    read: (onComplaint) => readLiveTypes(ec2, { region, endpoint }, { now, onComplaint }),
   });
 }
 

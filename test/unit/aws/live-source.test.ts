@@ -21,7 +21,8 @@ function makeSource(store = makeStore()) {
   const time = { now: 0 };
   const reads: number[] = [];
   const complaints: unknown[] = [];
-  const fault: { error?: Error } = {};
+  /** Of all that is read, or of prices alone. */
+  const fault: { error?: Error; ofPrices?: Error } = {};
   const source = createLiveSource({
     store,
     region: "eu-west-1",
@@ -29,9 +30,10 @@ function makeSource(store = makeStore()) {
     // Half an hour of jitter.
     random: () => 0.5,
     onComplaint: (error) => complaints.push(error),
-    read: async () => {
+    read: async (complain) => {
       reads.push(time.now);
       if (fault.error) throw fault.error;
+      if (fault.ofPrices) complain(fault.ofPrices);
       return makeLive(time.now);
     },
   });
@@ -75,6 +77,27 @@ test("a reading that fails is told, and tried again an hour later; the old ones 
   delete fault.error;
   expect((await at(14 * HOUR_MS)).after?.readAt).toBe(14 * HOUR_MS);
 });
+
+test.each(["error", "ofPrices"] as const)(
+  "a reason that stays is told once, and again after all was well: %s",
+  async (kind) => {
+    const { at, complaints, fault } = makeSource();
+    const refuse = (what: string) => {
+      fault[kind] = new CloudError("refused", `reading prices: ${what}`);
+    };
+    refuse("not authorized");
+    for (const day of [0, 1, 2]) await at(day * 24 * HOUR_MS);
+    expect(complaints).toHaveLength(1);
+    refuse("no such region");
+    await at(3 * 24 * HOUR_MS);
+    expect(complaints).toHaveLength(2);
+    delete fault[kind];
+    await at(4 * 24 * HOUR_MS);
+    refuse("no such region");
+    await at(5 * 24 * HOUR_MS);
+    expect(complaints).toHaveLength(3);
+  },
+);
 
 test.each([
   ["of another format", { format: 2 }],

@@ -7,6 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { DEFAULT_LIMITS } from "./core/limits.ts";
+import { nearestNames } from "./core/near-names.ts";
 import { QUOTA_GROUPS } from "./core/quotas.ts";
 import { UserError } from "./errors.ts";
 import { LOG_LEVELS } from "./log.ts";
@@ -187,7 +188,11 @@ export function parseConfig({ flags = {}, environment = {}, file }: Sources): Co
   }
   const fallback = file?.name ?? "configuration";
   const issues = parsed.error?.issues ?? [];
-  const all = [...problems, ...issues.flatMap((each) => describeIssue(each, origins, fallback))];
+  // Of a file that cannot be read nobody knows what is missing in it.
+  const all =
+    problems.length > 0
+      ? problems
+      : issues.flatMap((each) => describeIssue(each, origins, fallback));
   const heading = all.length === 1 ? "" : `the configuration has ${all.length} problems:\n`;
   throw new UserError(`${heading}${all.join("\n")}`);
 }
@@ -244,10 +249,13 @@ function describeIssue(
 ): readonly string[] {
   const path = issue.path.join(".");
   if (issue.code === "unrecognized_keys") {
-    const known = knownKeys(issue.path).join(", ");
+    const known = knownKeys(issue.path);
     return issue.keys.map((key) => {
       const full = [...issue.path, key].join(".");
-      return `${origins.get(full) ?? fallback}: "${full}" is no setting; there are ${known}`;
+      const near = nearestNames(key, known).map((each) => `"${each}"`);
+      const hint =
+        near.length > 0 ? `did you mean ${near.join(" or ")}?` : `there are ${known.join(", ")}`;
+      return `${origins.get(full) ?? fallback}: "${full}" is no setting; ${hint}`;
     });
   }
   if (issue.code === "invalid_key") {

@@ -44,9 +44,12 @@ export async function listBundleFiles(directory: string): Promise<BundleFiles> {
 type Walk = { readonly root: string; readonly entries: BundleEntry[]; readonly leftOut: string[] };
 
 async function visit(walk: Walk, folder: string, above: IgnoreRules): Promise<void> {
-  const names = (await readdir(path.join(walk.root, folder), { encoding: "buffer" })).map((name) =>
-    decodeName(name, folder),
+  const found = await readdir(path.join(walk.root, folder), { encoding: "buffer" }).catch(
+    (cause: unknown) => {
+      throw unreadable(folder || ".", cause);
+    },
   );
+  const names = found.map((name) => decodeName(name, folder));
   const rules = above.enter(folder, await readIgnoreFiles(walk.root, folder, names));
   for (const name of names.sort()) {
     const below = folder === "" ? name : `${folder}/${name}`;
@@ -59,6 +62,13 @@ async function visit(walk: Walk, folder: string, above: IgnoreRules): Promise<vo
     if (entry?.type === "folder") await visit(walk, below, rules);
   }
 }
+
+export const unreadable = (name: string, cause: unknown): UserError =>
+  new UserError(
+    `reading "${oneLine(name)}"`,
+    "Make it readable, or list it in .dstackignore if no job needs it.",
+    { cause },
+  );
 
 const tooMany = (root: string): UserError =>
   new UserError(

@@ -6,7 +6,7 @@ import type { OnCall } from "../aws/watch-calls.ts";
 import { type Config, type ConfigFlags, loadConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
 import type { Logs, Store } from "../ports.ts";
-import { type LocalNote, needLocalCloud } from "./local-note.ts";
+import { dataOption, type LocalNote, needLocalCloud } from "./local-note.ts";
 import { createStreamLogs } from "./stream-logs.ts";
 import { findStream, type StreamPlace } from "./stream-note.ts";
 
@@ -36,8 +36,9 @@ export type Connection = {
   readonly logs: Logs;
   /** Where a daemon on this bucket leaves its note. */
   readonly streamPlace: StreamPlace;
-  /** Hints name `--local`. */
   readonly isLocal: boolean;
+  /** What a command that a hint names needs to come here, too: ` --local`, with `--data` where it is not the default. */
+  readonly placeWords: string;
   /** How often what changes is looked at: on loopback it costs nothing. */
   readonly pollMs: number;
 };
@@ -60,7 +61,14 @@ async function connectAws(options: ConnectOptions): Promise<Connection> {
   });
   const where = { region: config.region, endpoint: config.endpoint, onCall: options.onCall };
   const place = { bucket: config.bucket, directory: undefined };
-  return { ...open(config, where), ...near(place), config, isLocal: false, pollMs: 1_000 };
+  return {
+    ...open(config, where),
+    ...near(place),
+    config,
+    isLocal: false,
+    placeWords: "",
+    pollMs: 1_000,
+  };
 }
 
 function open(
@@ -107,7 +115,8 @@ export async function connectLocal(options: ConnectOptions, note: LocalNote): Pr
   const credentials = { accessKeyId, secretAccessKey };
   const where = { region, endpoint, credentials, onCall: options.onCall };
   const place = { bucket, directory: options.data };
-  return { ...open(config, where), ...near(place), config, isLocal: true, pollMs: 200 };
+  const placeWords = ` --local${dataOption(options.data)}`;
+  return { ...open(config, where), ...near(place), config, isLocal: true, placeWords, pollMs: 200 };
 }
 
 const daemonFlags = ({ logLevel, logFormat, metricsPort }: ConnectOptions): ConfigFlags => ({

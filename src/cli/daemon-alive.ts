@@ -3,6 +3,7 @@ import { z } from "zod";
 import { key } from "../core/layout.ts";
 import { readDocument } from "../daemon/documents.ts";
 import type { Store } from "../ports.ts";
+import type { Connection } from "./connect.ts";
 
 const leaseSchema = z.object({ until: z.number() });
 
@@ -13,7 +14,5 @@ export async function isDaemonAlive(store: Store, now: number): Promise<boolean>
 }
 
 /** What a command says when a run waits and nobody will take it up. */
-export const startHint = (isLocal: boolean): string =>
-  isLocal
-    ? "no daemon is running: start one with errand daemon --local"
-    : "no daemon is running: start one with errand daemon";
+export const startHint = ({ placeWords }: Pick<Connection, "placeWords">): string =>
+  `no daemon is running: start one with errand daemon${placeWords}`;

@@ -31,7 +31,9 @@ export async function downloadArtifacts(
   { set, folder }: { readonly set: JobArtifacts; readonly folder: string },
 ): Promise<Downloaded> {
   for (const entry of set.entries) checkPath(entry.path);
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+    throw new UserError(`making the folder ${folder}`, "Check --download.", { cause });
+  });
   const root = await realpath(folder);
   const { directories, files, links } = sortEntries(set.entries);
 

@@ -40,14 +40,20 @@ export async function findLocalCloud(directory: string): Promise<LocalNote | und
 export async function needLocalCloud(directory: string): Promise<LocalNote> {
   const note = await findLocalCloud(directory);
   if (note) return note;
-  const option = directory === DATA_DEFAULT ? "" : ` --data ${directory}`;
   throw new UserError(
     `no local cloud runs in ${directory}`,
-    `Start one: errand daemon --local${option}; or name its directory by --data or ERRAND_DATA.`,
+    `Start one: errand daemon --local${dataOption(directory)}; or name its directory by --data or ERRAND_DATA.`,
   );
 }
 
 export const DATA_DEFAULT = ".errand";
+
+/** As a shell takes it; nothing for the default. */
+export function dataOption(directory: string): string {
+  if (directory === DATA_DEFAULT) return "";
+  const isPlain = /^[\w./-]+$/.test(directory);
+  return ` --data ${isPlain ? directory : `'${directory.replaceAll("'", "'\\''")}'`}`;
+}
 
 /** A process of another user is one too. */
 export function isRunning(pid: number): boolean {

@@ -11,6 +11,19 @@ import { readVersion } from "./version.ts";
 
 const EXIT_USER = 2;
 const EXIT_BUG = 70;
+const CLOUD_HINTS = [
+  {
+    codes: ["CredentialsProviderError"],
+    hint: "Credentials come as in every AWS tool: aws configure, AWS_PROFILE, an instance's role. For the local cloud add --local.",
+  },
+  {
+    codes: ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH"],
+    hint: "Nothing answers there: check the network, the region and --endpoint.",
+  },
+];
+const REFUSALS = [
+  ...["EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENAMETOOLONG"],
+];
 
 const output = createOutput();
 // Which Node the SDK will ask for next year is news for those who build this, not for those who run it.
@@ -28,20 +41,31 @@ try {
 }
 
 function explain(error: unknown): number {
-  const { bad } = output.notePalette;
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USER;
-  if (error instanceof UserError) {
-    const [first, ...rest] = describeError(error).split("\n");
-    output.note(`${bad("error:")} ${first}`);
-    for (const line of rest) output.note(`  ${line}`);
-    if (error.hint !== "") output.note(error.hint);
-    return EXIT_USER;
+  const hint = findHint(error);
+  if (hint === undefined) {
+    output.note(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    output.note("This is a bug in Errand.");
+    return EXIT_BUG;
   }
+  const [first, ...rest] = describeError(error).split("\n");
+  output.note(`${output.notePalette.bad("error:")} ${first}`);
+  for (const line of rest) output.note(`  ${line}`);
+  if (hint !== "") output.note(hint);
+  return EXIT_USER;
+}
+
+/** How to mend it, empty when the message says it; undefined for a bug. */
+function findHint(error: unknown): string | undefined {
+  if (error instanceof UserError) return error.hint;
   if (error instanceof CloudError) {
-    output.note(`${bad("error:")} ${describeError(error)}`);
-    return EXIT_USER;
+    return CLOUD_HINTS.find(({ codes }) => codes.includes(error.code))?.hint ?? "";
   }
-  output.note(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  output.note("This is a bug in Errand.");
-  return EXIT_BUG;
+  return isRefusedBySystem(error) ? "" : undefined;
+}
+
+/** Files and disks of the user's that do not let us: the message names them. */
+function isRefusedBySystem(error: unknown): boolean {
+  const { code = "" } = error as NodeJS.ErrnoException;
+  return error instanceof Error && "syscall" in error && REFUSALS.includes(code);
 }

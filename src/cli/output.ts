@@ -30,7 +30,8 @@ export function createOutput(): Output {
   // A reader that has seen enough (`| head`) is no error.
   stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    stderr.write(`error: writing the answer: ${error.message}\n`);
+    process.exit(2);
   });
   // Notes and the log go there. A full disk behind them must not end the daemon that they tell of.
   stderr.on("error", () => {});

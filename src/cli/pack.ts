@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { type Pack, pack } from "tar-stream";
 import { UserError } from "../errors.ts";
-import type { BundleEntry } from "./bundle-files.ts";
+import { type BundleEntry, unreadable } from "./bundle-files.ts";
 import { formatBytes, oneLine } from "./render-values.ts";
 
 /** A bundle is code: what is larger is data, and belongs into a workflow that downloads it. */
@@ -71,7 +71,9 @@ async function addFile(
   file: string,
   header: { readonly name: string; readonly size: number },
 ): Promise<void> {
-  const handle = await open(file);
+  const handle = await open(file).catch((cause: unknown) => {
+    throw unreadable(header.name, cause);
+  });
   try {
     const source = handle.createReadStream({
       autoClose: false,

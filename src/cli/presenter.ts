@@ -31,11 +31,16 @@ const REDRAW_MS = 500;
 
 export function createPresenter(
   output: Output,
-  { view, isSilent }: { readonly view: RunView; readonly isSilent: boolean },
+  { isSilent, ...shown }: Shown & { readonly isSilent: boolean },
 ): Presenter {
   if (isSilent) return silent;
-  return output.isTerminal ? createLivePresenter(output, view) : createPlainPresenter(output, view);
+  return output.isTerminal
+    ? createLivePresenter(output, shown)
+    : createPlainPresenter(output, shown);
 }
+
+/** `placeWords` are for commands that are named. */
+type Shown = { readonly view: RunView; readonly placeWords: string };
 
 const silent: Presenter = {
   view: () => {},
@@ -47,7 +52,7 @@ const silent: Presenter = {
   stop: () => {},
 };
 
-function createLivePresenter(output: Output, first: RunView): Presenter {
+function createLivePresenter(output: Output, { view: first, placeWords }: Shown): Presenter {
   const { palette } = output;
   const live = createLiveView(output.write);
   let current = first;
@@ -87,7 +92,7 @@ function createLivePresenter(output: Output, first: RunView): Presenter {
       // The last frame stays: it is shown whole, however narrow the terminal.
       const { rows } = output.size();
       live.draw(renderFrame(view, { palette, now: Date.now(), rows, columns: FRAME_COLUMNS_MAX }));
-      for (const line of renderEnd(view, output)) output.line(line);
+      for (const line of renderEnd({ view, placeWords }, output)) output.line(line);
     },
     stop,
   };
@@ -106,7 +111,7 @@ function renderOpen(
     .map(([job, { text }]) => clip(format(job, tameLine(text)), columns - 1));
 }
 
-function createPlainPresenter(output: Output, first: RunView): Presenter {
+function createPlainPresenter(output: Output, { view: first, placeWords }: Shown): Presenter {
   const { palette } = output;
   output.line(`${palette.strong(first.name)} ${palette.faint(`(${first.id})`)} submitted`);
   let before: RunView | undefined;
@@ -131,7 +136,7 @@ function createPlainPresenter(output: Output, first: RunView): Presenter {
     note: (text) => output.note(text),
     finish: (view) => {
       output.line(renderTitle(view, { palette, now: Date.now() }));
-      for (const line of renderEnd(view, output)) output.line(line);
+      for (const line of renderEnd({ view, placeWords }, output)) output.line(line);
     },
     stop: () => {},
   };
@@ -150,7 +155,7 @@ const runningOnly = (before: RunView | undefined, after: RunView): RunView => ({
 const namesOf = (view: RunView): string[] => view.jobs.map((job) => job.name);
 
 /** What the end leaves to be known: why it never began, what others should know, where the artifacts are. */
-function renderEnd(view: RunView, { palette }: Output): string[] {
+function renderEnd({ view, placeWords }: Shown, { palette }: Output): string[] {
   const problems = view.problems.map((problem) => `  ${palette.bad(oneLine(problem))}`);
   const notes = view.jobs.flatMap((job) =>
     job.notes.map((note) => palette.faint(`  ${job.name}: ${oneLine(note)}`)),
@@ -163,7 +168,7 @@ function renderEnd(view: RunView, { palette }: Output): string[] {
       ? []
       : [
           palette.faint(
-            `  ${formatCount(files, "artifact file")}, ${formatBytes(bytes)}: errand artifacts ${view.id} --download DIR`,
+            `  ${formatCount(files, "artifact file")}, ${formatBytes(bytes)}: errand artifacts ${view.id}${placeWords} --download DIR`,
           ),
         ];
   return [...problems, ...notes, ...where];

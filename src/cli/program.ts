@@ -1,5 +1,6 @@
 /** The commands and their options. What a command does is loaded when it is called, so that help is quick. */
 import { Command, InvalidArgumentError, Option } from "commander";
+import { UserError } from "../errors.ts";
 import type { ArtifactOptions } from "./commands/artifacts.ts";
 import type { DoctorOptions } from "./commands/doctor.ts";
 import type { InitOptions } from "./commands/init.ts";
@@ -12,6 +13,7 @@ import type { SubmitOptions } from "./commands/submit.ts";
 import type { ToolsAddOptions } from "./commands/tools.ts";
 import type { DaemonCommandOptions } from "./daemon.ts";
 import { DATA_DEFAULT } from "./local-note.ts";
+import { hintNear } from "./near-hints.ts";
 import type { Output } from "./output.ts";
 
 const PORT_DEFAULT = 4577;
@@ -38,7 +40,15 @@ export function createProgram(
   addInit(program, output, onExitCode);
   addDaemon(program, output, onExitCode);
   addDoctor(program, output, onExitCode);
+  for (const each of program.commands) nameItsHelp(each, "errand");
   return program;
+}
+
+/** What stands below a wrong word of a command names that command's help. */
+function nameItsHelp(command: Command, above: string): void {
+  const path = `${above} ${command.name()}`;
+  command.showHelpAfterError(`(${path} --help says how)`);
+  for (const each of command.commands) nameItsHelp(each, path);
 }
 
 type OnExitCode = (code: number) => void;
@@ -71,7 +81,8 @@ function count(text: string): number {
 }
 
 function countOrNone(text: string): number {
-  return text === "0" ? 0 : count(text);
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("it is no whole number from 0 on.");
 }
 
 function milliseconds(text: string): number {
@@ -274,7 +285,14 @@ function addDaemon(program: Command, output: Output, onExitCode: OnExitCode): vo
   const local = serving(common(program.command("local")))
     .description("the same as daemon --local")
     .option("--no-daemon", "the local cloud alone")
-    .action((options: DaemonCommandOptions) => run({ ...options, local: true }));
+    .allowExcessArguments()
+    .action((options: DaemonCommandOptions, command: Command) => {
+      const [word] = command.args;
+      if (word === undefined) return run({ ...options, local: true });
+      const known = command.commands.map((each) => each.name());
+      const hint = hintNear(word, known, "They are listed by errand local --help.");
+      throw new UserError(`errand local has no command "${word}"`, hint);
+    });
   local
     .command("env")
     .description('for any AWS tool: eval "$(errand local env)"')

@@ -56,7 +56,7 @@ function requireValue(name: string, word: string | undefined): string {
   if (word !== undefined && !word.startsWith("--")) return word;
   throw new UserError(
     `--${name} has no value`,
-    `Write --${name} VALUE; a value that begins with -- as --${name}=VALUE. Options: errand submit --help.`,
+    `Write --${name} VALUE; a value that begins with -- as --${name}=VALUE. Options: --help.`,
   );
 }
 
@@ -85,6 +85,6 @@ function notAProject(place: string, isThere: boolean): UserError {
   const shown = place === "." ? "this directory" : `"${place}"`;
   return new UserError(
     isThere ? `${shown} has no .dstack folder` : `there is no directory ${shown}`,
-    "Give the directory that holds .dstack/workflows.yaml: errand submit DIR WORKFLOW",
+    "Give the directory that holds .dstack/workflows.yaml, before the workflows.",
   );
 }

@@ -13,6 +13,10 @@ export function selectRun(reference: string, ids: readonly string[]): string {
   if (latest === undefined) {
     throw new UserError("there are no runs yet", "Submit one: errand submit DIR WORKFLOW");
   }
+  // An empty one, of a script's unset variable, would be the beginning of the only run there is.
+  if (reference.trim() === "") {
+    throw new UserError("no run is named", "Name one, or latest. List them: errand runs");
+  }
   if (reference === "latest") return latest;
   if (ids.includes(reference)) return reference;
   const matches = ids.filter((id) => id.startsWith(reference) || runName(id) === reference);

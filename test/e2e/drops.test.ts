@@ -54,7 +54,14 @@ it("a drop waits while no daemon is alive, shows as queued, and is run when one 
   const submitted = await errand.run("submit", await project(), "hello", "--detach", "--json");
   const { id } = JSON.parse(submitted.stdout) as { id: string };
 
-  expect(submitted.stderr).toContain("no daemon is running");
+  expect(submitted.stderr).toBe(
+    `no daemon is running: start one with errand daemon --local --data ${errand.data}\n`,
+  );
+  expect(await errand.run("logs", id)).toMatchObject({
+    code: 0,
+    stdout: "",
+    stderr: expect.stringContaining("is queued, and has written nothing yet"),
+  });
   expect(await errand.show(id)).toMatchObject({
     id,
     state: "queued",

@@ -118,7 +118,9 @@ instanceTags: { "a b": x, "errand:run": y }
   expect(lines.find((line) => line.includes('"limits.maxJobs" is no setting'))).toContain(
     "jobsMax",
   );
-  expect(lines.find((line) => line.includes('"buckett" is no setting'))).toContain("bucket, ");
+  expect(lines.find((line) => line.includes('"buckett" is no setting'))).toContain(
+    'did you mean "bucket"?',
+  );
   expect(lines.find((line) => line.includes("subnets.0.subnetId: "))).toBeDefined();
   expect(lines.find((line) => line.includes("instanceTags.a b: "))).toContain("letters, digits");
   expect(lines.find((line) => line.includes("instanceTags.errand:run: "))).toContain("itself");
@@ -128,6 +130,15 @@ test("YAML that cannot be read is told with line and column", () => {
   expect(
     problemsOf({ file: file("region: eu-west-1\nregion: eu-west-2\nbucket: errand\n") }),
   ).toMatch(/errand\.yaml:2:1: .*unique/);
+});
+
+test("of a file that is no YAML it is not said what is missing in it", () => {
+  expect(problemsOf({ file: file("region: [") })).toMatch(/^errand\.yaml:1:\d+: [^\n]+$/);
+});
+
+test("a setting that is like none is told with those there are", () => {
+  const problem = problemsOf({ file: file(`${PLAIN}zzz: 1\n`) });
+  expect(problem).toMatch(/^errand\.yaml: "zzz" is no setting; there are region, bucket, .*$/);
 });
 
 test("a file that is no map is refused", () => {
@@ -201,5 +212,5 @@ test("a subnet is an id, or an id with its zone", () => {
     "errand.yaml: subnets.0.subnetId: is no subnet; one looks like subnet-0a1b2c3d",
   );
   const problem = problemsOf({ file: file(`${PLAIN}subnets: [{ subnet: subnet-0a1b }]\n`) });
-  expect(problem).toContain('"subnets.0.subnet" is no setting; there are zone, subnetId');
+  expect(problem).toContain('"subnets.0.subnet" is no setting; did you mean "subnetId"?');
 });

@@ -23,6 +23,7 @@ export async function artifacts(
   { run, job }: { readonly run: string; readonly job: string | undefined },
   options: ArtifactOptions,
 ): Promise<number> {
+  if (options.download === "") throw new UserError("--download names no folder", "Name one, or .");
   const { store } = await connect(options);
   const { view, jobs, isOne } = await findJobs(store, run, job);
   refusePruned(view);

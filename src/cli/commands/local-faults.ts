@@ -1,11 +1,18 @@
 /** `errand local faults …`: what the local cloud is to do wrong, and how often it has. */
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
-import { UserError } from "../../errors.ts";
-import { FaultRuleError, parseRules } from "../../local/fault-rules.ts";
+import { nearestNames } from "../../core/near-names.ts";
+import { describeError, UserError } from "../../errors.ts";
+import {
+  FAULT_NAMES,
+  type FaultName,
+  FaultRuleError,
+  parseRules,
+} from "../../local/fault-rules.ts";
 import type { RuleStatus } from "../../local/faults.ts";
 import { type ControlCall, callLocalCloud } from "../local-control.ts";
 import { needLocalCloud } from "../local-note.ts";
+import { didYouMean } from "../near-hints.ts";
 import type { Output } from "../output.ts";
 import { renderTable } from "../render-table.ts";
 import { oneLine } from "../render-values.ts";
@@ -28,6 +35,10 @@ export async function addFault(
   { fault, words }: { readonly fault: string; readonly words: readonly string[] },
   options: FaultOptions,
 ): Promise<number> {
+  const near = nearestNames(fault, FAULT_NAMES);
+  if (near.length > 0 && !near.includes(fault as FaultName)) {
+    throw new UserError(`there is no fault "${fault}"`, didYouMean(near));
+  }
   const rule: Record<string, unknown> = { fault };
   for (const word of words) setField(rule, word);
   await add(output, [rule], options);
@@ -104,8 +115,10 @@ const HINT = "The faults and their fields are in docs/local-cloud.md.";
 async function readRules(file: string): Promise<unknown> {
   try {
     return parse(await readFile(file, "utf8"));
-  } catch (cause) {
-    throw new UserError(`reading ${file}`, "", { cause });
+  } catch (error) {
+    // Of YAML's errors the first line has the place, and the rest draws it.
+    const [said = ""] = describeError(error).split("\n");
+    throw new UserError(`reading ${file}: ${said.replace(/:$/, "")}`);
   }
 }
 

@@ -1,5 +1,6 @@
 /** `errand local secret put`: keeps a value in the local cloud. It comes by stdin: what stands in a command can be seen by others. */
-import { text } from "node:stream/consumers";
+import { isUtf8 } from "node:buffer";
+import { buffer } from "node:stream/consumers";
 import { UserError } from "../../errors.ts";
 import { callLocalCloud } from "../local-control.ts";
 import { needLocalCloud } from "../local-note.ts";
@@ -19,7 +20,14 @@ export async function putSecret(
   const note = await needLocalCloud(options.data);
   if (process.stdin.isTTY) output.note("type the value; Ctrl-D ends it");
   // As `echo` and editors end a file; a value that ends with a line break is put by the aws command.
-  const value = (await text(process.stdin)).replace(/\r?\n$/, "");
+  const bytes = await buffer(process.stdin);
+  if (!isUtf8(bytes)) {
+    throw new UserError(
+      "the value is no UTF-8 text",
+      "An environment holds texts: write bytes as base64.",
+    );
+  }
+  const value = bytes.toString().replace(/\r?\n$/, "");
   if (value === "")
     throw new UserError(
       "there is no value on stdin",

@@ -51,6 +51,9 @@ export async function logs(
   const reading = { store, clock: systemClock, run: view.id, job, range, encoding };
   if (!options.follow) {
     await readRun(reading, view, watcher);
+    if (view.state === "queued") {
+      output.note(`${view.name} is queued, and has written nothing yet; --follow waits for it`);
+    }
     return 0;
   }
   const interrupt = listenForInterrupt();

@@ -19,7 +19,8 @@ export async function runs(
   output: Output,
   options: CommonOptions & { readonly limit: number },
 ): Promise<number> {
-  const { store, isLocal } = await connect(options);
+  const connection = await connect(options);
+  const { store } = connection;
   const { told, waiting } = await listRuns(store);
   const newest = [...told, ...waiting.map((view) => view.id)].sort().reverse();
   const shown = new Set(newest.slice(0, options.limit));
@@ -37,12 +38,12 @@ export async function runs(
   }
   const { palette } = output;
   for (const line of renderRuns(summaries, { palette, now: systemClock.now() })) output.line(line);
-  tellOldPrices(output, views, { isLocal });
+  tellOldPrices(output, views, connection);
   const hidden = newest.length - shown.size;
   if (hidden > 0) output.note(`and ${hidden} older; --limit ${newest.length} shows all`);
   const needsDaemon = summaries.some((run) => run.finishedAt === null);
   if (needsDaemon && !(await isDaemonAlive(store, systemClock.now()))) {
-    output.note(output.notePalette.warn(startHint(isLocal)));
+    output.note(output.notePalette.warn(startHint(connection)));
   }
   return 0;
 }
@@ -52,7 +53,8 @@ export async function show(
   reference: string,
   options: CommonOptions,
 ): Promise<number> {
-  const { store, isLocal } = await connect(options);
+  const connection = await connect(options);
+  const { store } = connection;
   const view = await findRun(store, reference);
   if (options.json) {
     output.json(view);
@@ -61,9 +63,9 @@ export async function show(
   const { palette } = output;
   const now = systemClock.now();
   for (const line of renderRun(view, { palette, now })) output.line(line);
-  tellOldPrices(output, [view], { isLocal });
+  tellOldPrices(output, [view], connection);
   if (view.finishedAt === null && !(await isDaemonAlive(store, now))) {
-    output.note(output.notePalette.warn(startHint(isLocal)));
+    output.note(output.notePalette.warn(startHint(connection)));
   }
   return 0;
 }
@@ -74,7 +76,8 @@ export async function cancel(
   reference: string,
   options: CommonOptions & { readonly now?: boolean },
 ): Promise<number> {
-  const { store, isLocal } = await connect(options);
+  const connection = await connect(options);
+  const { store } = connection;
   const view = await findRun(store, reference);
   if (view.finishedAt !== null) throw alreadyFinished(view);
   const isNow = options.now === true;
@@ -91,7 +94,8 @@ export async function cancel(
       ? `${view.name} is being ended at once: what its jobs have not synced yet is gone`
       : `${view.name} is being cancelled: its jobs have 30 s to end, then their artifacts are kept`,
   );
-  if (!(await isDaemonAlive(store, at))) output.note(output.notePalette.warn(startHint(isLocal)));
+  if (!(await isDaemonAlive(store, at)))
+    output.note(output.notePalette.warn(startHint(connection)));
   return 0;
 }
 

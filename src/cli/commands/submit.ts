@@ -1,10 +1,9 @@
 /** `errand submit`: packs a directory, drops it, and follows the run to its end. */
 import type { RunView } from "../../core/view.ts";
 import { runName } from "../../daemon/names.ts";
-import type { Logs, Store } from "../../ports.ts";
 import { renderProblem } from "../../providers/problem.ts";
 import { type Bundle, compile, readBundle } from "../bundle.ts";
-import { connect } from "../connect.ts";
+import { type Connection, connect } from "../connect.ts";
 import { isDaemonAlive, startHint } from "../daemon-alive.ts";
 import { chooseRunId, dropKey, dropMetadata } from "../drop.ts";
 import { followRun } from "../follow.ts";
@@ -41,7 +40,7 @@ export async function submit(
   });
   const bundle = await readBundle(directory);
   const connection = await connect(options);
-  const { store, logs, isLocal, pollMs } = connection;
+  const { store } = connection;
   const id = chooseRunId(systemClock.now());
   const run = { id, name: runName(id) };
   const limits = await readLimits(connection);
@@ -63,13 +62,17 @@ export async function submit(
     if (options.json) output.json(viewDrop({ id, workflow }));
     else output.line(`${run.name} (${id}) submitted, ${formatBytes(body.length)}`);
     if (!(await isDaemonAlive(store, systemClock.now()))) {
-      output.note(output.notePalette.warn(startHint(isLocal)));
+      output.note(output.notePalette.warn(startHint(connection)));
     }
     return 0;
   }
   const waiting = viewDrop({ id, workflow });
-  const presenter = createPresenter(output, { view: waiting, isSilent: options.json === true });
-  return follow(output, { store, logs, isLocal, pollMs, presenter, waiting, json: options.json });
+  const presenter = createPresenter(output, {
+    view: waiting,
+    isSilent: options.json === true,
+    placeWords: connection.placeWords,
+  });
+  return follow(output, connection, { presenter, waiting, json: options.json });
 }
 
 /** What nobody expects in a bundle. */
@@ -100,31 +103,21 @@ const PATIENCE_MS = 3_000;
 
 async function follow(
   output: Output,
+  connection: Connection,
   {
-    store,
-    logs,
-    isLocal,
-    pollMs,
     presenter,
     waiting,
     json,
-  }: {
-    store: Store;
-    logs: Logs;
-    isLocal: boolean;
-    pollMs: number;
-    presenter: Presenter;
-    waiting: RunView;
-    json: boolean | undefined;
-  },
+  }: { presenter: Presenter; waiting: RunView; json: boolean | undefined },
 ): Promise<number> {
+  const { store, logs, pollMs } = connection;
   const interrupt = listenForInterrupt();
   let hasHinted = false;
   const onWaiting = async (waitedMs: number) => {
     if (hasHinted || waitedMs < PATIENCE_MS) return;
     hasHinted = true;
     if (await isDaemonAlive(store, systemClock.now())) return;
-    presenter.note(`waiting to be taken in: ${startHint(isLocal)}`);
+    presenter.note(`waiting to be taken in: ${startHint(connection)}`);
   };
   try {
     const view = await followRun(
@@ -140,12 +133,12 @@ async function follow(
     );
     if (!view || view.finishedAt === null) {
       presenter.stop();
-      tellOfInterrupt(output, waiting);
+      tellOfInterrupt(output, waiting, connection);
       return exitCodeOf(interrupt.name());
     }
     presenter.finish(view);
     if (json) output.json(view);
-    else tellOldPrices(output, [view], { isLocal });
+    else tellOldPrices(output, [view], connection);
     return view.state === "succeeded" ? 0 : 1;
   } finally {
     presenter.stop();
@@ -153,7 +146,12 @@ async function follow(
   }
 }
 
-function tellOfInterrupt(output: Output, { id, name }: RunView): void {
-  output.note(`${name} goes on without you. Watch it again: errand logs ${id} --follow`);
-  output.note(`Cancel it: errand cancel ${id}`);
+function tellOfInterrupt(
+  output: Output,
+  { id, name }: RunView,
+  { placeWords }: Pick<Connection, "placeWords">,
+): void {
+  const words = `${id}${placeWords}`;
+  output.note(`${name} goes on without you. Watch it again: errand logs ${words} --follow`);
+  output.note(`Cancel it: errand cancel ${words}`);
 }

@@ -8,7 +8,7 @@ import {
   simulateRights,
 } from "../../aws/simulate-rights.ts";
 import { readInstallation } from "../../daemon/installation.ts";
-import { isCloudError } from "../../errors.ts";
+import { type CloudError, isCloudError } from "../../errors.ts";
 import {
   contextOf,
   daemonGrants,
@@ -32,12 +32,20 @@ export async function checkOwnRights(patient: Patient): Promise<Outcome> {
   } catch (error) {
     if (isCloudError(error, "unavailable")) return skip(error.message);
     if (!isCloudError(error)) throw error;
-    const right = { Action: ["iam:SimulatePrincipalPolicy"], Resource: principal.arn };
-    return warn(
-      `rights of which there is no trial are not known: ${error.message}`,
-      `Add to the policy of whoever calls: ${policyStatement([right])}`,
-    );
+    const detail = `rights of which there is no trial are not known: ${error.message}`;
+    return warn(detail, cureOfRefusal(error, principal));
   }
+}
+
+/** IAM tells who may ask, and knows no role by its name where the role has a path. */
+function cureOfRefusal({ kind, code }: CloudError, { arn }: Principal): string {
+  if (kind !== "not-found" && !/^AccessDenied/.test(code))
+    return "docs/operations.md has what to do.";
+  const right =
+    kind === "not-found"
+      ? { Action: ["iam:GetRole"], Resource: arn.replace(":role/", ":role/*/") }
+      : { Action: ["iam:SimulatePrincipalPolicy"], Resource: arn };
+  return `Add to the policy of whoever calls: ${policyStatement([right])}`;
 }
 
 async function askForRights(

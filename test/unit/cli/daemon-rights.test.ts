@@ -209,12 +209,31 @@ describe("rights of whoever calls", () => {
     expect((await checkOwnRights(patient)).detail).toContain(`${whole} may do`);
   });
 
-  it("warn, with the statement that lets IAM be asked, where it may not be", async () => {
-    iam.on(SimulatePrincipalPolicyCommand).rejects(refusal("AccessDenied", 403));
+  it.each([
+    ["where it may not be", "AccessDenied", 403, "iam:SimulatePrincipalPolicy", ROLE],
+    [
+      "where the role's path is not known",
+      "NoSuchEntityException",
+      404,
+      "iam:GetRole",
+      ROLE.replace("role/", "role/*/"),
+    ],
+  ])("warn, with the statement that lets IAM be asked, %s", async (_, name, status, right, on) => {
+    iam.on(SimulatePrincipalPolicyCommand).rejects(refusal(name, status));
     iam.on(GetRoleCommand).rejects(refusal("AccessDenied", 403));
     expect(await checkOwnRights(patient)).toMatchObject({
       verdict: "warn",
-      cure: `Add to the policy of whoever calls: {"Effect":"Allow","Action":"iam:SimulatePrincipalPolicy","Resource":"${ROLE}"}`,
+      cure: `Add to the policy of whoever calls: {"Effect":"Allow","Action":"${right}","Resource":"${on}"}`,
+    });
+  });
+
+  it("warn with IAM's words alone where no right would help", async () => {
+    iam.on(SimulatePrincipalPolicyCommand).rejects(refusal("InvalidInputException", 400));
+    iam.on(GetRoleCommand).rejects(refusal("AccessDenied", 403));
+    expect(await checkOwnRights(patient)).toMatchObject({
+      verdict: "warn",
+      detail: expect.stringContaining("InvalidInputException"),
+      cure: "docs/operations.md has what to do.",
     });
   });
 

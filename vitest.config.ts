@@ -1,10 +1,12 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
-const project = (name: string, testTimeout: number) => ({
+const project = (name: string, testTimeout: number, retry = 0) => ({
   extends: true as const,
-  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout, hookTimeout: 120_000 },
+  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout, hookTimeout: 120_000, retry },
 });
+/** Of tests of real processes. What needed one is told by scripts/tally.ts. */
+const RETRIES = Number(process.env.TEST_RETRIES ?? 0);
 
 export default defineConfig({
   test: {
@@ -19,12 +21,12 @@ export default defineConfig({
       project("unit", 10_000),
       project("simulation", 900_000),
       project("conformance", 60_000),
-      project("integration", 60_000),
-      project("e2e", 180_000),
+      project("integration", 60_000, RETRIES),
+      project("e2e", 180_000, RETRIES),
       // For test:all alone: with programs from elsewhere, or with much disk.
-      project("tools", 180_000),
+      project("tools", 180_000, RETRIES),
       // And what anybody may drop, in quantities.
-      project("hostile", 900_000),
+      project("hostile", 900_000, RETRIES),
     ],
   },
 });

@@ -1,5 +1,5 @@
 /**
- * Adds up what test runners report and prints `N passed, N failed, N skipped`, after a line for each test that failed: of a
+ * Adds up what test runners report and prints `N passed, N failed, N skipped`, after a line for each test that failed, or passed on a second try: of a
  * long output, the end is what is looked at. Exits 1 when anything failed, when a file cannot be read, or when nothing was run
  * at all.
  *
@@ -12,7 +12,7 @@ type Counts = {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
-  /** A line each. */
+  /** A line each, of those that passed on a second try, too. */
   readonly failures: readonly string[];
 };
 
@@ -56,16 +56,19 @@ function countVitest(text: string): Counts {
     failures: report.testResults.flatMap(({ name, status, message, assertionResults }) => {
       const file = name.slice(name.lastIndexOf("/test/") + 1);
       const found = assertionResults
-        .filter((each) => each.status === "failed")
-        .map((each) => tell(`${file}: ${each.fullName}`, each.failureMessages[0]));
-      return found.length === 0 && status === "failed" ? [tell(file, message)] : found;
+        .filter(({ failureMessages }) => failureMessages.length > 0)
+        .map((each) => {
+          const what = each.status === "failed" ? "FAILED" : "SECOND TRY";
+          return tell(`${what} ${file}: ${each.fullName}`, each.failureMessages[0]);
+        });
+      return found.length === 0 && status === "failed" ? [tell(`FAILED ${file}`, message)] : found;
     }),
   };
 }
 
 function tell(name: string, message = ""): string {
   const [first = ""] = message.split("\n");
-  return `FAILED ${name}: ${first.slice(0, MESSAGE_LENGTH_MAX)}`;
+  return `${name}: ${first.slice(0, MESSAGE_LENGTH_MAX)}`;
 }
 
 function countUnittest(text: string): Counts {
@@ -88,7 +91,10 @@ function countLines(text: string): Counts {
       skipped: Number(skipped),
       failures: [],
     }))
-    .reduce(add, { ...NONE, failures: text.match(/^(?:FAILED|MISSED) [^(].+$/gm) ?? [] });
+    .reduce(add, {
+      ...NONE,
+      failures: text.match(/^(?:FAILED|MISSED|SECOND TRY) [^(].+$/gm) ?? [],
+    });
 }
 
 function count(file: string): Counts {

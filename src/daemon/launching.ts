@@ -20,8 +20,8 @@ export type LaunchOptions = {
 
 type Refused = Extract<Answer, { type: "refused" }>;
 
-/** Whether a saved record holds an order, or may hold it because it cannot be read. */
-export type IsRecorded = (run: string, order: string) => boolean;
+/** Whether a saved record that can be read holds an order. */
+export type IsRecorded = (order: string) => boolean;
 
 /** EC2's definite answer. Throws CloudError while there is none: the same input is sent again later. */
 export async function launch(
@@ -31,9 +31,10 @@ export async function launch(
 ): Promise<Answer> {
   const { cloud, store, clock, log } = options;
   const frozen = await readLaunch(store, token);
-  // An order whose attempt no record holds would be worked on and never noticed.
-  for (const [index, { run }] of frozen.attempts.entries()) {
-    if (!isRecorded(run, orderKey(token, index))) {
+  // An order whose attempt no record holds would be worked on and never noticed. Where a record cannot be read, it may: then a
+  // machine that has claimed it works on, and one that has not is lost to a record that waits for it, which plans another.
+  for (const index of frozen.attempts.keys()) {
+    if (!isRecorded(orderKey(token, index))) {
       await voidOrder(store, { token, index, at: clock.now() });
     }
   }

@@ -333,8 +333,7 @@ function act(
   const effects = kept
     .flatMap(({ next }) => next.effects)
     .filter((effect) => effect.type !== "launch" || !uncertain.has(effect.token));
-  const unreadable = new Set(world.unreadable);
-  actor.begin(effects, (run, order) => unreadable.has(run) || recorded.has(order));
+  actor.begin(effects, (order) => recorded.has(order));
   forgetRecorded(actor, runs);
 }
 

@@ -2,7 +2,7 @@
 import { nearNames } from "../providers/near.ts";
 import { type Place, quote, type Report } from "../providers/problem.ts";
 import type { Value } from "../providers/value.ts";
-import { parseYaml } from "./parse.ts";
+import { parseYaml, yamlBudget } from "./parse.ts";
 
 export type BundleFiles = {
   /** Undefined when absent, without content, or reported as broken. */
@@ -26,19 +26,24 @@ export function parseFiles(
   warn: Report,
 ): BundleFiles {
   warnOfStrangers(texts, warn);
-  const one = (stem: string) => parseOne(texts, stem, report);
+  const budget = yamlBudget();
+  const parse: Parse = (file, text) => parseYaml(file, text, report, budget);
+  const one = (stem: string) => parseOne(texts, stem, { parse, report });
   return {
     workflows: one("workflows"),
     variables: one("variables"),
     run: one("run"),
-    providers: parseProviders(texts, report),
+    providers: parseProviders(texts, { parse, report }),
   };
 }
+
+type Parse = (file: string, text: string) => Value | null | undefined;
+type Reading = { readonly parse: Parse; readonly report: Report };
 
 function parseOne(
   texts: ReadonlyMap<string, string>,
   stem: string,
-  report: Report,
+  { parse, report }: Reading,
 ): Value | undefined {
   const [file, other] = [`.dstack/${stem}.yaml`, `.dstack/${stem}.yml`].filter((each) =>
     texts.has(each),
@@ -51,7 +56,7 @@ function parseOne(
   if (other !== undefined) {
     return report(nowhere(other), `stands beside ${file}`, "keep one of the two");
   }
-  const value = parseYaml(file, texts.get(file) ?? "", report);
+  const value = parse(file, texts.get(file) ?? "");
   if (value === null && stem === "workflows") {
     report({ file, line: 1, column: 1, path: "" }, "is empty", "list workflows below workflows:");
   }
@@ -60,7 +65,7 @@ function parseOne(
 
 function parseProviders(
   texts: ReadonlyMap<string, string>,
-  report: Report,
+  { parse, report }: Reading,
 ): ReadonlyMap<string, Value> {
   const providers = new Map<string, Value>();
   for (const [file, text] of texts) {
@@ -68,7 +73,7 @@ function parseProviders(
     if (name === undefined) continue;
     const start = { file, line: 1, column: 1, path: "" };
     if (providers.has(name)) report(start, `declares ${quote(name)} again`, "keep one file");
-    const value = parseYaml(file, text, report);
+    const value = parse(file, text);
     if (value === null) report(start, "is empty", "declare the provider's jobs below jobs:");
     providers.set(name, value ?? { type: "unknown", place: start });
   }

@@ -19,16 +19,26 @@ import { type Entry, isNull, type Scalar, type Value } from "../providers/value.
 const BYTES_MAX = 1_048_576;
 /** The composer recurses, and V8 ends the process when a regular expression meets the end of the stack. */
 const DEPTH_MAX = 50;
-const LEXEMES_MAX = 400_000;
-/** Values after aliases have been followed. */
-const VALUES_MAX = 50_000;
+
+/** What the files of a bundle may still hold, counted down. The daemon does nothing else while it reads them. */
+export type YamlBudget = {
+  lexemes: number;
+  /** After aliases have been followed. */
+  values: number;
+};
+export const yamlBudget = (): YamlBudget => ({ lexemes: 200_000, values: 50_000 });
 
 const TAGS = new Set(
   ["str", "int", "float", "bool", "null", "map", "seq"].map((name) => `tag:yaml.org,2002:${name}`),
 );
 
 /** Undefined after problems have been reported; null where the file has nothing but comments. */
-export function parseYaml(file: string, source: string, report: Report): Value | null | undefined {
+export function parseYaml(
+  file: string,
+  source: string,
+  report: Report,
+  budget = yamlBudget(),
+): Value | null | undefined {
   const lines = new LineCounter();
   const place = (offset: number, path: string): Place => {
     const { line, col } = lines.linePos(offset);
@@ -45,12 +55,11 @@ export function parseYaml(file: string, source: string, report: Report): Value |
     return report({ ...start, line: before.length, column }, "is not UTF-8 text", hint);
   }
 
-  const document = compose(source, lines, (offset, message, hint) =>
-    report(place(offset, ""), message, hint),
-  );
+  const reportAt: ReportAt = (offset, message, hint) => report(place(offset, ""), message, hint);
+  const document = compose(source, lines, reportAt, budget);
   if (!document) return document;
   if (!document.contents) return null;
-  const state = { placeOf: place, report, anchors: new Map(), left: VALUES_MAX };
+  const state = { placeOf: place, report, anchors: new Map(), budget };
   const value = toValue(state, document.contents, { path: "", offset: 0, depth: 0 });
   return isNull(value) ? null : value;
 }
@@ -76,8 +85,9 @@ function compose(
   source: string,
   lines: LineCounter,
   report: ReportAt,
+  budget: YamlBudget,
 ): Document.Parsed | null | undefined {
-  const tokens = tokenise(source, lines, report);
+  const tokens = tokenise(source, lines, report, budget);
   if (!tokens) return undefined;
   const composer = new Composer({
     version: "1.2",
@@ -110,20 +120,20 @@ function compose(
 }
 
 /** The parser's tokens; undefined, reported, where the nesting or the number of tokens passes its limit. */
-function tokenise(source: string, lines: LineCounter, report: ReportAt) {
+function tokenise(source: string, lines: LineCounter, report: ReportAt, budget: YamlBudget) {
   const parser = new Parser(lines.addNewLine);
   lines.addNewLine(0);
   const tokens = [];
-  let offset = 0;
-  let count = 0;
   for (const lexeme of new Lexer().lex(source)) {
+    const { offset } = parser;
     tokens.push(...parser.next(lexeme));
-    offset += lexeme.length;
-    count += 1;
+    budget.lexemes -= 1;
     if (parser.stack.length > DEPTH_MAX) {
       return report(offset, `is nested more than ${DEPTH_MAX} levels deep`, "nest less");
     }
-    if (count > LEXEMES_MAX) return report(offset, "holds too many values", "split the bundle");
+    if (budget.lexemes === 0) return report(offset, "holds too many values", "split the bundle");
+    // Told of another file.
+    if (budget.lexemes < 0) return undefined;
   }
   return [...tokens, ...parser.end()];
 }
@@ -175,8 +185,7 @@ type Conversion = {
   readonly report: Report;
   /** As met so far: an alias means the last anchor of its name before it. */
   readonly anchors: Map<string, Node>;
-  /** How many values there may still be. */
-  left: number;
+  readonly budget: YamlBudget;
 };
 /** Where a value stands: its path, where its key is, and how deep. */
 type Spot = { readonly path: string; readonly offset: number; readonly depth: number };
@@ -188,11 +197,11 @@ function fail(state: Conversion, place: Place, message: string, hint: string): V
 
 function toValue(state: Conversion, node: Node | null | undefined, spot: Spot): Value {
   const place = state.placeOf(node?.range[0] ?? spot.offset, spot.path);
-  state.left -= 1;
-  if (state.left === 0) {
+  state.budget.values -= 1;
+  if (state.budget.values === 0) {
     return fail(state, place, "holds too many values, aliases followed", "use fewer aliases");
   }
-  if (state.left < 0) return { type: "unknown", place };
+  if (state.budget.values < 0) return { type: "unknown", place };
   if (!node) return { type: "scalar", value: null, source: "", place };
   if (spot.depth > DEPTH_MAX) {
     const message = `is nested more than ${DEPTH_MAX} levels deep, aliases followed`;

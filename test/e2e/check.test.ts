@@ -125,7 +125,7 @@ it("reads YAML 1.2 within limits, and refuses doubled keys, names that are no na
     'workflows.yaml:5:12: workflows[global].name: "global" is the section of variables',
     'the key "name" is there twice; keep one',
     "variables.yaml:1:1: is larger than 1 MiB; move data out of it",
-    "run.yaml:1:52: is nested more than 50 levels deep; nest less",
+    "run.yaml:1:50: is nested more than 50 levels deep; nest less",
     "holds too many values, aliases followed; use fewer aliases",
   ]) {
     expect(stdout).toContain(part);

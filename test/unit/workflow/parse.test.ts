@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { renderProblem } from "../../../src/providers/problem.ts";
 import type { Value } from "../../../src/providers/value.ts";
+import { parseFiles } from "../../../src/workflow/files.ts";
 import { parseYaml } from "../../../src/workflow/parse.ts";
 import { collectProblems } from "../../../src/workflow/problems.ts";
 
@@ -43,6 +44,17 @@ test("a file of over 1 MiB is refused unread", () => {
 test("a megabyte of keys is refused by their number", () => {
   const keys = Array.from({ length: 90_000 }, (_, index) => `k${index}: 1`).join("\n");
   expect(parse(keys).told).toEqual([expect.stringMatching(/holds too many values/)]);
+});
+
+test("many files come to no more than one may hold, and it is told once, at its place", () => {
+  const problems = collectProblems();
+  const text = `jobs:\n${"- 1\n".repeat(15_000)}`;
+  const files = ["a", "b", "c", "d", "e"].map((name) => `.dstack/providers/${name}.yaml`);
+  parseFiles(new Map(files.map((file) => [file, text])), problems.report, () => undefined);
+  const told = problems.list().map(renderProblem);
+  expect(told.filter((line) => line.includes("too many values"))).toEqual([
+    expect.stringMatching(/^\.dstack\/providers\/c\.yaml:\d+:[1-4]: holds too many values; /),
+  ]);
 });
 
 test("a large text is read", () => {

@@ -23,8 +23,10 @@ export async function findLocalCloud(directory: string): Promise<LocalNote | und
   try {
     text = await readFile(file, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new UserError(`reading ${file}`, "Is it yours?", { cause: error });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    const hint = code === "ENOTDIR" ? "--data names a directory." : "Is it yours?";
+    throw new UserError(`reading ${file}`, hint, { cause: error });
   }
   const note = noteSchema.safeParse(JSON.parse(text));
   if (!note.success) {

@@ -67,7 +67,9 @@ function find({ module, directory }: Named): string {
   try {
     return require.resolve(isPath ? path.resolve(directory, module) : module);
   } catch (cause) {
-    const place = isPath ? path.resolve(directory, module) : `node_modules of ${directory}`;
+    const place = isPath
+      ? path.resolve(directory, module)
+      : `node_modules of ${directory}${/\.[cm]?[jt]s$/.test(module) ? ", for a path begins with ./" : ""}`;
     throw new UserError(`the provider module ${module} is not there`, `looked at ${place}`, {
       // Node's own words go on for lines about who required it.
       cause: new Error(String((cause as NodeJS.ErrnoException).code)),

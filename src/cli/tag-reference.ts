@@ -19,7 +19,7 @@ export function parseTagReference(text: string): TagName | undefined {
 /** Throws UserError for what is no name of a tag. */
 export function checkTag(tag: string): string {
   if (isName(tag)) return tag;
-  throw new UserError(`"${tag}" is no tag`, `${NAME_RULE}.`);
+  throw new UserError(`"${tag}" is no tag`, `A tag is a name: ${NAME_RULE}.`);
 }
 
 /** The tag does not exist: the error names one that comes close, or those there are. */

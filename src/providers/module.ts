@@ -49,7 +49,7 @@ function findProvider(exported: unknown, from: string): unknown {
 const wrongShape = (from: string, fault: string): UserError =>
   new UserError(
     `the provider module ${from} ${fault}`,
-    "It exports provider, or createProvider(kit), as docs/workflows.md says.",
+    "it has to export provider, or createProvider(kit), as docs/workflows.md says.",
   );
 
 function faultOf(made: unknown): string | undefined {

@@ -60,6 +60,8 @@ describe("words that are none", () => {
     ["a command of local", ["local", "faluts"], 'Did you mean "faults"?'],
     ["a count", ["logs", "latest", "--tail", "-1"], "it is no whole number from 0 on."],
     ["a folder", ["artifacts", "latest", "--download", ""], "--download names no folder"],
+    ["a tag", ["tags", "add", "a/b", "latest"], '"a/b" is no tag\nA tag is a name: '],
+    ["a directory", ["runs", "--local", "--data", errandPath], "--data names a directory."],
     ["a fault", ["local", "faults", "add", "erorr"], 'Did you mean "error"?'],
   ])("%s are told with the cure", async (_, words, said) => {
     const { code, stderr } = await runErrand(...words);

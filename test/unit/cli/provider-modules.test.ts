@@ -27,6 +27,12 @@ test.each<[string, Record<string, string>, string, RegExp]>([
   ["is not there", {}, "./gone.mjs", /\.\/gone\.mjs is not there.*looked at \//],
   ["is a package that is not there", {}, "gone", /module gone is not there.*node_modules of/],
   [
+    "is a path that looks like a package",
+    {},
+    "own.ts",
+    /node_modules of .*, for a path begins with \.\/$/,
+  ],
+  [
     "does not parse",
     { "a.mjs": "export const = 1" },
     "./a.mjs",
@@ -37,7 +43,7 @@ test.each<[string, Record<string, string>, string, RegExp]>([
     "exports no provider",
     { "a.mjs": "export const a = 1" },
     "./a.mjs",
-    /exports no provider; It exports/,
+    /exports no provider; it has to export/,
   ],
   [
     "takes a built-in name",

@@ -18,7 +18,11 @@ export type RenderOptions = {
   readonly now: number;
 };
 
-export function renderRun(view: RunView, options: RenderOptions): string[] {
+/** `placeWords` are for commands that are named. */
+export function renderRun(
+  view: RunView,
+  { placeWords, ...options }: RenderOptions & { readonly placeWords: string },
+): string[] {
   const { palette } = options;
   return [
     renderTitle(view, options),
@@ -29,7 +33,7 @@ export function renderRun(view: RunView, options: RenderOptions): string[] {
     ...section("phases", renderPhases(view), palette),
     ...section("refused by EC2", renderRefusals(view), palette),
     ...section("artifacts", renderArtifacts(view), palette),
-    ...section("notes", renderNotes(view), palette),
+    ...section("notes", renderNotes(view, placeWords), palette),
   ];
 }
 
@@ -188,15 +192,15 @@ function renderRefusals(view: RunView): string[] {
   return renderTable(Array<Column>(6).fill({ title: "" }), rows);
 }
 
-function renderNotes(view: RunView): string[] {
+function renderNotes(view: RunView, placeWords: string): string[] {
   const rows = view.jobs.flatMap((job) => [
     ...job.notes.map((note) => [job.name, oneLine(note)]),
     ...job.attempts
       .filter(({ consoleBytes }) => (consoleBytes ?? 0) > 0)
-      .map(({ number }) => [job.name, consoleNote(view, job, number)]),
+      .map(({ number }) => [
+        job.name,
+        `try ${number} never began; what its machine said: errand logs ${view.id} ${job.name} --console${placeWords}`,
+      ]),
   ]);
   return renderTable([{ title: "" }, { title: "" }], rows);
 }
-
-const consoleNote = (view: RunView, job: JobView, number: number): string =>
-  `try ${number} never began; what its machine said: errand logs ${view.id} ${job.name} --console`;

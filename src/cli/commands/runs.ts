@@ -54,7 +54,7 @@ export async function show(
   options: CommonOptions,
 ): Promise<number> {
   const connection = await connect(options);
-  const { store } = connection;
+  const { store, placeWords } = connection;
   const view = await findRun(store, reference);
   if (options.json) {
     output.json(view);
@@ -62,7 +62,7 @@ export async function show(
   }
   const { palette } = output;
   const now = systemClock.now();
-  for (const line of renderRun(view, { palette, now })) output.line(line);
+  for (const line of renderRun(view, { palette, now, placeWords })) output.line(line);
   tellOldPrices(output, [view], connection);
   if (view.finishedAt === null && !(await isDaemonAlive(store, now))) {
     output.note(output.notePalette.warn(startHint(connection)));

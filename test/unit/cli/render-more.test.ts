@@ -24,14 +24,18 @@ it("a run that is shown has what EC2 refused, and says where a failed boot is to
     makeAttemptView({ number: 2, consoleBytes: 0 }),
   ];
   const jobs = [makeJobView({ refusals: [refusal], attempts })];
-  const lines = renderRun(makeRunView({ jobs }), { palette: plain, now: BEGAN_AT });
+  const lines = renderRun(makeRunView({ jobs }), {
+    palette: plain,
+    now: BEGAN_AT,
+    placeWords: " --local",
+  });
   const after = lines.slice(lines.findIndex((line) => line.includes("refused by EC2")));
   expect(after.map((line) => line.replace(/last .*/, "last then"))).toEqual([
     "  refused by EC2",
     "  train  g5.xlarge  us-east-1a  InsufficientInstanceCapacity  2 times  last then",
     "",
     "  notes",
-    "  train  try 1 never began; what its machine said: errand logs 20261123-211530-k3f9q2 train --console",
+    "  train  try 1 never began; what its machine said: errand logs 20261123-211530-k3f9q2 train --console --local",
   ]);
 });
 

@@ -84,7 +84,9 @@ const finished = makeRunView({
 
 describe("a run that is shown", () => {
   it("has jobs, tries, reasons, phases, artifacts and notes", () => {
-    expect(text(renderRun(finished, { palette: plain, now: 0 }))).toMatchInlineSnapshot(`
+    expect(
+      text(renderRun(finished, { palette: plain, now: 0, placeWords: "" })),
+    ).toMatchInlineSnapshot(`
       "
       brave-otter-42 (20261123-211530-k3f9q2) failed in 1m 11s, $0.0119
         warning: .dstack/workflows.yaml:7:5: workflows[download].output: lies under no artifact
@@ -117,7 +119,9 @@ describe("a run that is shown", () => {
       finishedAt: secondsIn(0),
       problems: ["a: b", "c: d"],
     });
-    expect(text(renderRun(view, { palette: plain, now: 0 }))).toMatchInlineSnapshot(`
+    expect(
+      text(renderRun(view, { palette: plain, now: 0, placeWords: "" })),
+    ).toMatchInlineSnapshot(`
       "
       brave-otter-42 (20261123-211530-k3f9q2) failed in 0 ms, $0.00
         a: b
@@ -135,7 +139,9 @@ describe("a run that is shown", () => {
       nextLookAt: null,
     } as const;
     const view = makeRunView({ jobs: [makeJobView({ holds: [hold] })] });
-    expect(text(renderRun(view, { palette: plain, now: BEGAN_AT + 5_000 }))).toMatchInlineSnapshot(`
+    expect(
+      text(renderRun(view, { palette: plain, now: BEGAN_AT + 5_000, placeWords: "" })),
+    ).toMatchInlineSnapshot(`
       "
       brave-otter-42 (20261123-211530-k3f9q2) running for 5.0 s, $0.00
 
@@ -147,7 +153,9 @@ describe("a run that is shown", () => {
 
   it("keeps text of others on one line and away from the cursor", () => {
     const view = makeRunView({ problems: ["bad \u001b[2Jname\nsecond"] });
-    expect(renderRun(view, { palette: plain, now: 0 })[1]).toBe("  bad \\x1b[2Jname\\nsecond");
+    expect(renderRun(view, { palette: plain, now: 0, placeWords: "" })[1]).toBe(
+      "  bad \\x1b[2Jname\\nsecond",
+    );
   });
 });
 

@@ -135,7 +135,7 @@ async function setUp(
     status: createStatusWriter(store),
     pulse: createPulse(store, options.settings.every.heartbeatMs),
     capacity: capacity.current,
-    told: new Set<string>(),
+    unreadableAt: new Map<string, number>(),
     looks: { since: 0, lastAt: 0 },
     mayPlan: lease.isHeld,
   };

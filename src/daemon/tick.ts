@@ -45,8 +45,8 @@ export type Planner = {
   readonly capacity: () => Capacity;
   /** A fresh random launch token, well under 64 characters. */
   readonly newToken: () => string;
-  /** Records that were told of as unreadable. */
-  readonly told: Set<string>;
+  /** Runs whose record could not be read, and when that was so last. */
+  readonly unreadableAt: Map<string, number>;
   /** The looks so far, and how often there is one. */
   readonly looks: Looks;
   readonly pollMs: number;
@@ -90,7 +90,7 @@ type Decided = {
 
 export async function tick(planner: Planner): Promise<Ticked> {
   const world = await look(planner);
-  tellUnreadable(planner, world);
+  noteUnreadable(planner, world);
   const decided = decide(planner, world);
   const written = await writeLaunches(planner, world, decided);
   const kept = planner.mayPlan() ? await save(planner, world, written) : [];
@@ -159,10 +159,11 @@ function checkFresh(tookMs: number): void {
 }
 
 /** Once each: its run stands still until somebody mends it, and its machines are bounded by themselves alone. */
-function tellUnreadable({ told, log }: Planner, { unreadable }: World): void {
+function noteUnreadable({ unreadableAt, log }: Planner, { unreadable, at }: World): void {
   for (const run of unreadable) {
-    if (told.has(run)) continue;
-    told.add(run);
+    const isTold = unreadableAt.has(run);
+    unreadableAt.set(run, at);
+    if (isTold) continue;
     const hint = "damaged, or written by another version; its run stands still until it is mended";
     log.error("record unreadable", { key: key.record(run), hint });
   }
@@ -202,7 +203,8 @@ function decide(planner: Planner, world: World): Decided[] {
     const { run } = before;
     const seen: Look = {
       at: world.at,
-      watchedSince: planner.looks.since,
+      // Nobody has looked at a run whose record could not be read.
+      watchedSince: Math.max(planner.looks.since, planner.unreadableAt.get(run.id) ?? 0),
       listedAt: world.listedAt,
       instances: world.instances,
       reports: reportsOf(world.inbox, run.id).map(({ content }) => content),

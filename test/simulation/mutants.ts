@@ -117,6 +117,13 @@ export const MUTANTS: readonly Mutant[] = [
     number: 7,
   },
   {
+    name: "a machine lost because its record could not be read",
+    file: "src/daemon/tick.ts",
+    find: "Math.max(planner.looks.since, planner.unreadableAt.get(run.id) ?? 0)",
+    replace: "planner.looks.since",
+    number: 786,
+  },
+  {
     name: "a second cancel removed with the first",
     file: "src/daemon/inbox.ts",
     find: "    await store.remove(key, { ifEtag: etag });",

@@ -111,6 +111,15 @@ describe("a vCPU quota", () => {
     ]);
   });
 
+  test("is not alone: machines that no attempt knows count towards both ceilings", () => {
+    const limits = { ...DEFAULT_LIMITS, instancesMax: 3, hourlyUsdMax: 5 };
+    const stray = makeInstance({ token: "stray", instanceType: "g5.4xlarge" });
+    const { instances, hourlyUsd } = roomLeft(limits, [], [stray], { types: catalog.types });
+    const price = catalog.types.find(({ name }) => name === "g5.4xlarge")?.hourlyUsd ?? 0;
+    expect(price).toBeGreaterThan(0);
+    expect([instances, hourlyUsd]).toEqual([2, 5 - price]);
+  });
+
   test("counts machines that no attempt knows, while they run", () => {
     const limits = { ...DEFAULT_LIMITS, hourlyUsdMax: 100, vcpusMax: { gAndVt: 32 } };
     const inUse = (state: Instance["state"]) => {

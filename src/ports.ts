@@ -54,6 +54,12 @@ export type PutOptions = {
 export interface Store {
   /** Undefined when there is none. `bytesMax` refuses larger ones as `refused`. */
   find(key: string, bytesMax?: number): Promise<StoredObject | undefined>;
+  /** The same, but "unchanged" while the object is still this version: then no body is sent. */
+  findUnless(
+    key: string,
+    etag: string,
+    bytesMax?: number,
+  ): Promise<StoredObject | "unchanged" | undefined>;
   findInfo(key: string): Promise<(ObjectInfo & Pick<StoredObject, "metadata">) | undefined>;
   /** The body as it comes; `ifEtag` refuses another version as `conflict`, absence is `not-found`. */
   open(key: string, options?: OpenOptions): Promise<AsyncIterable<Uint8Array>>;

@@ -135,6 +135,10 @@ export function toCloudError(doing: string, error: unknown): unknown {
   return new CloudError(kind, `${doing}: ${words}${hint && `; ${hint}`}`, { code });
 }
 
+/** The answer to a read that wants another version alone, which the SDK throws. */
+export const isUnchanged = (error: unknown): boolean =>
+  error instanceof Error && answerOf(error).status === 304;
+
 type Answer = { readonly code: string; readonly status: number | undefined };
 
 function answerOf(error: Error): Answer {

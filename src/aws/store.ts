@@ -18,28 +18,31 @@ import type {
   OpenOptions,
   PutOptions,
   Store,
+  StoredObject,
 } from "../ports.ts";
-import { callAws, toCloudError } from "./error-codes.ts";
+import { callAws, isUnchanged, toCloudError } from "./error-codes.ts";
 import { type CopySizes, copyObject } from "./store-copy.ts";
 
 export function createStore(s3: S3Client, bucket: string, sizes?: CopySizes): Store {
   const at = (key: string) => ({ Bucket: bucket, Key: key });
   const store: Store = {
-    find: async (key, bytesMax = Number.POSITIVE_INFINITY) => {
+    find: async (key, bytesMax) => {
       const output = await callUnlessAbsent(`reading ${key}`, () =>
         s3.send(new GetObjectCommand(at(key))),
       );
-      if (!output) return undefined;
-      const info = infoOf(key, output);
-      if (info.bytes > bytesMax) {
-        discard(output);
-        throw new CloudError(
-          "refused",
-          `reading ${key}: it is ${info.bytes} B, at most ${bytesMax} B are read`,
-        );
-      }
-      const body = await callAws(`reading ${key}`, async () => output.Body?.transformToByteArray());
-      return { ...info, body: body ?? new Uint8Array(), metadata: output.Metadata ?? {} };
+      return output && readWhole(key, output, bytesMax);
+    },
+
+    findUnless: async (key, etag, bytesMax) => {
+      const output = await callUnlessAbsent(`reading ${key}`, async () => {
+        try {
+          return await s3.send(new GetObjectCommand({ ...at(key), IfNoneMatch: etag }));
+        } catch (error) {
+          if (isUnchanged(error)) return "unchanged";
+          throw error;
+        }
+      });
+      return output === "unchanged" ? output : output && readWhole(key, output, bytesMax);
     },
 
     findInfo: async (key) => {
@@ -69,6 +72,22 @@ export function createStore(s3: S3Client, bucket: string, sizes?: CopySizes): St
     },
   };
   return store;
+}
+
+async function readWhole(
+  key: string,
+  output: GetObjectCommandOutput,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Promise<StoredObject> {
+  const doing = `reading ${key}`;
+  const info = infoOf(key, output);
+  if (info.bytes > bytesMax) {
+    discard(output);
+    const told = `it is ${info.bytes} B, at most ${bytesMax} B are read`;
+    throw new CloudError("refused", `${doing}: ${told}`);
+  }
+  const body = await callAws(doing, async () => output.Body?.transformToByteArray());
+  return { ...info, body: body ?? new Uint8Array(), metadata: output.Metadata ?? {} };
 }
 
 /** Undefined where there is no such object. */

@@ -7,7 +7,7 @@ import type {
   SdkError,
 } from "@smithy/types";
 import { type CloudErrorKind, isCloudError } from "../errors.ts";
-import { toCloudError } from "./error-codes.ts";
+import { isUnchanged, toCloudError } from "./error-codes.ts";
 
 export type AwsCall = {
   /** Such as `EC2` and `RunInstances`. */
@@ -47,6 +47,7 @@ export const watchCalls = <Input extends object, Output extends object>(
 
 function outcomeOf(error: unknown): AwsCall["outcome"] {
   if (error instanceof Error && isThrottlingError(error as SdkError)) return "throttled";
+  if (isUnchanged(error)) return "ok";
   const answer = toCloudError("", error);
   return isCloudError(answer) ? answer.kind : "failed";
 }

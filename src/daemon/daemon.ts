@@ -136,7 +136,7 @@ async function setUp(
     pulse: createPulse(store, options.settings.every.heartbeatMs),
     capacity: capacity.current,
     unreadableAt: new Map<string, number>(),
-    looks: { since: 0, lastAt: 0 },
+    looks: { since: 0, lastAt: 0, saved: [] },
     mayPlan: lease.isHeld,
   };
   const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });

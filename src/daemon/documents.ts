@@ -18,7 +18,28 @@ export async function readDocument<Content>(
   schema: z.ZodType<Content>,
   bytesMax = BYTES_MAX,
 ): Promise<Document<Content>> {
-  const object = await findUpTo(store, key, bytesMax);
+  const object = await findUpTo(store, key, bytesMax, () => store.find(key, bytesMax));
+  return documentOf(object, schema);
+}
+
+/** One that was read before: where S3 says that it is the same version still, it is neither sent nor parsed again. */
+export async function readAgain<Content>(
+  store: Store,
+  key: string,
+  schema: z.ZodType<Content>,
+  before: { readonly content: Content; readonly etag: string },
+): Promise<Document<Content>> {
+  const find = () => store.findUnless(key, before.etag, BYTES_MAX);
+  const object = await findUpTo(store, key, BYTES_MAX, find);
+  return object === "unchanged" ? { type: "found", ...before } : documentOf(object, schema);
+}
+
+type Sent = { readonly etag: string; readonly body: Uint8Array | undefined };
+
+function documentOf<Content>(
+  object: Sent | undefined,
+  schema: z.ZodType<Content>,
+): Document<Content> {
   if (!object) return { type: "absent" };
   const { etag, body } = object;
   const parsed = body && schema.safeParse(parseJson(body));
@@ -27,13 +48,14 @@ export async function readDocument<Content>(
     : { type: "unreadable", etag };
 }
 
-async function findUpTo(
+async function findUpTo<Object>(
   store: Store,
   key: string,
   bytesMax: number,
-): Promise<{ readonly etag: string; readonly body: Uint8Array | undefined } | undefined> {
+  find: () => Promise<Object>,
+): Promise<Object | Sent> {
   try {
-    return await store.find(key, bytesMax);
+    return await find();
   } catch (error) {
     if (!isCloudError(error, "refused")) throw error;
     const info = await store.findInfo(key);

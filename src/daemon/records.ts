@@ -3,7 +3,7 @@ import { key, prefix } from "../core/layout.ts";
 import { type Run, runSchema } from "../core/run.ts";
 import { isCloudError } from "../errors.ts";
 import type { Store } from "../ports.ts";
-import { readDocument } from "./documents.ts";
+import { readAgain, readDocument } from "./documents.ts";
 
 export type SavedRun = { readonly run: Run; readonly etag: string };
 
@@ -16,15 +16,19 @@ export type OpenRuns = {
   readonly unreadable: readonly string[];
 };
 
-/** Every run that is marked open, read now. */
-export async function readOpenRuns(store: Store): Promise<OpenRuns> {
+/** Every run that is marked open, read now. Those that are as they were `before` are the same objects. */
+export async function readOpenRuns(
+  store: Store,
+  before: readonly SavedRun[] = [],
+): Promise<OpenRuns> {
+  const known = new Map(before.map((each) => [each.run.id, each]));
   const markers = await store.list(prefix.open);
   const ids = markers.map((marker) => marker.key.slice(prefix.open.length));
   const saved: SavedRun[] = [];
   const unreadable: string[] = [];
   for (let start = 0; start < ids.length; start += READS_AT_ONCE) {
     const batch = ids.slice(start, start + READS_AT_ONCE);
-    const read = await Promise.all(batch.map((id) => readRun(store, id)));
+    const read = await Promise.all(batch.map((id) => readRun(store, id, known.get(id))));
     read.forEach((each, index) => {
       if (each === "unreadable") unreadable.push(batch[index] ?? "");
       // A marker without a record: intake has not come that far, or never will.
@@ -37,8 +41,12 @@ export async function readOpenRuns(store: Store): Promise<OpenRuns> {
 export async function readRun(
   store: Store,
   id: string,
+  before?: SavedRun,
 ): Promise<SavedRun | "unreadable" | undefined> {
-  const document = await readDocument(store, key.record(id), runSchema);
+  const place = key.record(id);
+  const document = before
+    ? await readAgain(store, place, runSchema, { content: before.run, etag: before.etag })
+    : await readDocument(store, place, runSchema);
   if (document.type === "found") return { run: document.content, etag: document.etag };
   return document.type === "absent" ? undefined : "unreadable";
 }

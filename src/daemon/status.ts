@@ -22,11 +22,15 @@ export function createStatusWriter(store: Store): StatusWriter {
 
   async function write(run: Run, holds: readonly HoldNow[], at: number): Promise<void> {
     const before = written.get(run.id) ?? (await readBefore(store, run));
+    if (before.run === run && isDeepStrictEqual(before.told, holds)) return;
     const dated = holds.map((hold) => dateHold(hold, before.holds, at));
     const view = viewRun(run, { at, holds: dated });
     // Cost runs on with the clock; it is not worth a write of its own.
     const body = JSON.stringify({ ...view, costUsd: 0, jobs: view.jobs.map(withoutCost) });
-    if (body === before.body) return;
+    if (body === before.body) {
+      written.set(run.id, { ...before, run, told: holds });
+      return;
+    }
     // What is not told now is read anew: a daemon that lost its lease must not write over the last word of another.
     written.delete(run.id);
     const condition =
@@ -35,7 +39,7 @@ export function createStatusWriter(store: Store): StatusWriter {
       contentType: "application/json",
       condition,
     });
-    written.set(run.id, { body, holds: dated, etag });
+    written.set(run.id, { run, told: holds, body, holds: dated, etag });
   }
 
   return { write, forget: (run) => written.delete(run) };
@@ -63,6 +67,9 @@ function dateHold(hold: HoldNow, before: readonly Hold[], at: number): Hold {
 }
 
 type Written = {
+  /** The record and the holds that it tells of; undefined when they are not known. */
+  readonly run?: Run;
+  readonly told?: readonly HoldNow[];
   /** Empty when it is not known. */
   readonly body: string;
   readonly holds: readonly Hold[];

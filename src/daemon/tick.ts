@@ -54,11 +54,13 @@ export type Planner = {
   readonly mayPlan: () => boolean;
 };
 
-/** Begins as `{ since: 0, lastAt: 0 }`. */
+/** Begins as `{ since: 0, lastAt: 0, saved: [] }`. */
 export type Looks = {
   /** The first of those that follow each other without a gap, and the last. */
   since: number;
   lastAt: number;
+  /** The records that the last one read. */
+  saved: readonly SavedRun[];
 };
 
 export type Ticked = {
@@ -124,7 +126,8 @@ async function look(planner: Planner): Promise<World> {
   // First order: instances before records, and never from a cache. A record is saved before its
   // instances are launched, so an instance whose record cannot be found is an orphan, not early.
   const instances = await cloud.listInstances();
-  const runs = await readOpenRuns(store);
+  const runs = await readOpenRuns(store, planner.looks.saved);
+  planner.looks.saved = runs.saved;
   // Second order: reports after instances. A runner has reported, or given up, before it powers
   // off, so an instance seen dead has no report still to come.
   const inbox = await readInbox(store);

@@ -79,6 +79,18 @@ function describeReading(open: Open, test: Check): void {
     expect(await kindOf(store.open(`${root}b`))).toBe("not-found");
   });
 
+  test("what is still of a version is not sent again, and what is another by now is", async () => {
+    const { store, root } = await open();
+    const etag = await store.put(`${root}a`, "first");
+    expect(await store.findUnless(`${root}a`, etag)).toBe("unchanged");
+    const next = await store.put(`${root}a`, "second");
+    expect(await store.findUnless(`${root}a`, etag)).toEqual(await store.find(`${root}a`));
+    expect(await store.findUnless(`${root}a`, next)).toBe("unchanged");
+    expect(await kindOf(store.findUnless(`${root}a`, etag, 5))).toBe("refused");
+    await store.remove(`${root}a`);
+    expect(await store.findUnless(`${root}a`, next)).toBeUndefined();
+  });
+
   test("an empty object is an object", async () => {
     const { store, root } = await open();
     await store.put(`${root}a`, "");

@@ -54,6 +54,13 @@ test("each try counts, so that throttling is seen though the SDK tries again", a
   ]);
 });
 
+test("an object that is unchanged is an answer like another", async () => {
+  const at = { Bucket: world.cloud.bucket, Key: "same" };
+  const { ETag } = await clients.s3.send(new PutObjectCommand({ ...at, Body: "b" }));
+  await clients.s3.send(new GetObjectCommand({ ...at, IfNoneMatch: ETag })).catch(() => {});
+  expect(told()).toEqual(["S3 PutObject ok", "S3 GetObject ok"]);
+});
+
 test("a cloud that cannot be reached is unavailable", async () => {
   const { region } = world.cloud;
   const credentials = { accessKeyId: "none", secretAccessKey: "none" };

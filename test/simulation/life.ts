@@ -5,6 +5,7 @@ import { runDaemon } from "../../src/daemon/daemon.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports.ts";
 import { makeSettings } from "../support/make.ts";
+import { Flag } from "./timeline.ts";
 import type { World } from "./world.ts";
 
 export type Life = {
@@ -73,7 +74,7 @@ export function beginLife(world: World, options: LifeOptions): Life {
   const clock: Clock = {
     now: () => timeline.now() + fate.skewMs,
     sleep: async (ms, signal) => {
-      await timeline.sleep(ms, signal);
+      await timeline.sleep(ms, flagOf(signal));
       await awake(world, fate);
     },
   };
@@ -209,6 +210,18 @@ type CallKind = {
 
 const isConditional = ([, , options]: readonly unknown[]): boolean =>
   typeof options === "object" && options !== null && "condition" in options;
+
+/** Listening to a signal of the platform costs ten times as much as a sleep: it is done once for each. */
+function flagOf(signal: AbortSignal): Flag {
+  const known = flags.get(signal);
+  if (known) return known;
+  const flag = new Flag();
+  if (signal.aborted) flag.raise();
+  else signal.addEventListener("abort", flag.raise);
+  flags.set(signal, flag);
+  return flag;
+}
+const flags = new WeakMap<AbortSignal, Flag>();
 
 async function awake(world: World, fate: Fate): Promise<void> {
   while (fate.pausedUntil > world.timeline.now()) {

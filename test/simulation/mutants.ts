@@ -20,13 +20,14 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a report read before the instances",
     file: "src/daemon/tick.ts",
     find: `  const instances = await cloud.listInstances();
-  const runs = await readOpenRuns(store);
+  const runs = await readOpenRuns(store, planner.looks.saved);
+  planner.looks.saved = runs.saved;
   // Second order: reports after instances. A runner has reported, or given up, before it powers
   // off, so an instance seen dead has no report still to come.
   const inbox = await readInbox(store);`,
     replace: `  const inbox = await readInbox(store);
   const instances = await cloud.listInstances();
-  const runs = await readOpenRuns(store);`,
+  const runs = await readOpenRuns(store, planner.looks.saved);`,
     number: 11,
   },
   {
@@ -235,6 +236,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `const cache = (sweeper.missingLaunches.cache ??= new Map());
   if (!cache.has(member.run)) cache.set(member.run, await readRun(sweeper.store, member.run));
   const saved = cache.get(member.run);`,
+  },
+  {
+    name: "a record taken for unchanged without asking",
+    file: "src/daemon/documents.ts",
+    find: "const find = () => store.findUnless(key, before.etag, BYTES_MAX);",
+    replace: `const find = async () => "unchanged";`,
   },
   {
     name: "a drop deleted before its record is there",

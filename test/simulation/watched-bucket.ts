@@ -60,6 +60,10 @@ export class WatchedBucket extends Bucket {
     return found && this.isDamaged(key) ? { ...found, body: UNREADABLE } : found;
   }
 
+  override async findUnless(key: string, etag: string, bytesMax?: number) {
+    return this.isDamaged(key) ? this.find(key, bytesMax) : super.findUnless(key, etag, bytesMax);
+  }
+
   override async remove(key: string, condition?: { ifEtag: string }): Promise<void> {
     const body = this.read(key);
     await super.remove(key, condition);

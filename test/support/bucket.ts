@@ -67,6 +67,10 @@ export class Bucket implements Store {
     return { ...infoOf(key, held), body: held.body, metadata: held.metadata };
   }
 
+  async findUnless(key: string, etag: string, bytesMax?: number) {
+    return this.#objects.get(key)?.etag === etag ? "unchanged" : this.find(key, bytesMax);
+  }
+
   async findInfo(key: string) {
     const held = this.#objects.get(key);
     return held && { ...infoOf(key, held), metadata: held.metadata };

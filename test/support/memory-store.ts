@@ -29,6 +29,7 @@ export function makeStore(contents: Readonly<Record<string, string | object>> = 
   return {
     calls,
     find: store.find,
+    findUnless: store.findUnless,
     findInfo: store.findInfo,
     open: store.open,
     put: store.put,

@@ -1,5 +1,5 @@
 /** The commands and their options. What a command does is loaded when it is called, so that help is quick. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { UserError } from "../errors.ts";
 import type { ArtifactOptions } from "./commands/artifacts.ts";
 import type { DoctorOptions } from "./commands/doctor.ts";
@@ -14,6 +14,7 @@ import type { ToolsAddOptions } from "./commands/tools.ts";
 import type { DaemonCommandOptions } from "./daemon.ts";
 import { DATA_DEFAULT } from "./local-note.ts";
 import { hintNear } from "./near-hints.ts";
+import { count, countOrNone, milliseconds, portNumber, portNumbers } from "./option-values.ts";
 import type { Output } from "./output.ts";
 
 const PORT_DEFAULT = 4577;
@@ -75,38 +76,18 @@ function common(command: Command): Command {
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
-function count(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("it is no whole number from 1 on.");
-}
-
-function countOrNone(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("it is no whole number from 0 on.");
-}
-
-function milliseconds(text: string): number {
-  if (/^\d{1,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("it is no number of milliseconds: 0 to 86400000.");
-}
-
-function portNumber(text: string): number {
-  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw new InvalidArgumentError("it is no port: 0 to 65535.");
-}
-
-const portNumbers = (text: string): number[] =>
-  text.split(",").map((each) => {
-    if (/^[1-9]\d{0,4}$/.test(each) && Number(each) <= 65_535) return Number(each);
-    throw new InvalidArgumentError("write ports from 1 to 65535, as in 8000,8001.");
-  });
-
 /** `[DIR] [WORKFLOW…] [--NAME VALUE]…`: whatever is no option of ours is a variable. */
 const asked = (command: Command): Command =>
   command
     .argument("[words...]", "DIR, workflows and --NAME VALUE")
     .usage("[DIR] [WORKFLOW...] [--NAME VALUE]... [options]")
     .allowUnknownOption()
+    .hook("preAction", (_, called) => {
+      called.setOptionValue(
+        "optionNames",
+        called.options.flatMap(({ long }) => long ?? []),
+      );
+    })
     .option(
       "--var <NAME=VALUE>",
       "set a variable, also one that is called like an option",

@@ -3,18 +3,27 @@ import { stat } from "node:fs/promises";
 import path from "node:path";
 import { UserError } from "../errors.ts";
 import type { Request } from "../workflow/request.ts";
+import { hintNear } from "./near-hints.ts";
 
 export type Asked = { readonly directory: string; readonly request: Request };
 
+export type AskedOptions = {
+  /** Each as `NAME=VALUE`. */
+  readonly var?: readonly string[];
+  readonly tag?: string;
+  /** Those of the command, as `--local`: one that is misspelt looks like a variable. */
+  readonly optionNames?: readonly string[];
+};
+
 /**
  * `words` are the arguments that no known option took: DIR and workflows, and variables as `--NAME VALUE` or
- * `--NAME=VALUE`. `given` are those of `--var NAME=VALUE`. Throws UserError.
+ * `--NAME=VALUE`. Throws UserError.
  */
 export async function readAsked(
   words: readonly string[],
-  { given, tag }: { readonly given: readonly string[]; readonly tag: string | undefined },
+  { var: given = [], tag, optionNames = [] }: AskedOptions,
 ): Promise<Asked> {
-  const { operands, variables } = splitWords(words);
+  const { operands, variables } = splitWords(words, optionNames);
   for (const text of given) {
     const at = text.indexOf("=");
     if (at < 1) throw new UserError(`--var "${text}" names no value`, "Write --var NAME=VALUE.");
@@ -31,7 +40,7 @@ export async function readAsked(
   };
 }
 
-function splitWords(words: readonly string[]) {
+function splitWords(words: readonly string[], optionNames: readonly string[]) {
   const operands: string[] = [];
   const variables: [name: string, value: string][] = [];
   for (let at = 0; at < words.length; at += 1) {
@@ -46,18 +55,20 @@ function splitWords(words: readonly string[]) {
       variables.push([name, value]);
     } else {
       at += 1;
-      variables.push([name, requireValue(name, words[at])]);
+      variables.push([name, requireValue(name, words[at], optionNames)]);
     }
   }
   return { operands, variables };
 }
 
-function requireValue(name: string, word: string | undefined): string {
+function requireValue(
+  name: string,
+  word: string | undefined,
+  optionNames: readonly string[],
+): string {
   if (word !== undefined && !word.startsWith("--")) return word;
-  throw new UserError(
-    `--${name} has no value`,
-    `Write --${name} VALUE; a value that begins with -- as --${name}=VALUE. Options: --help.`,
-  );
+  const cure = `Write --${name} VALUE; a value that begins with -- as --${name}=VALUE. Options: --help.`;
+  throw new UserError(`--${name} has no value`, hintNear(`--${name}`, optionNames, cure));
 }
 
 /** The first operand is DIR when it is a project's directory, or can only be meant as a path. */

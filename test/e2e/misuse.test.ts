@@ -58,6 +58,7 @@ describe("words that are none", () => {
     ["of a command", ["show"], "(errand show --help says how)"],
     ["of a command's command", ["tags", "add"], "(errand tags add --help says how)"],
     ["a command of local", ["local", "faluts"], 'Did you mean "faults"?'],
+    ["an option", ["submit", ".", "--detatch"], 'Did you mean "--detach"?'],
     ["a count", ["logs", "latest", "--tail", "-1"], "it is no whole number from 0 on."],
     ["a folder", ["artifacts", "latest", "--download", ""], "--download names no folder"],
     ["a tag", ["tags", "add", "a/b", "latest"], '"a/b" is no tag\nA tag is a name: '],

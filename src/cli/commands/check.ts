@@ -27,7 +27,7 @@ export async function check(
   words: readonly string[],
   options: PlanOptions,
 ): Promise<number> {
-  const asked = await readAsked(words, { given: options.var ?? [], tag: options.tag });
+  const asked = await readAsked(words, options);
   const bundle = await readBundle(asked.directory);
   const limits = await readLimitsNearby(options);
   const id = chooseRunId(systemClock.now());

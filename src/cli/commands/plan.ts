@@ -18,14 +18,11 @@ import type { Output } from "../output.ts";
 import { loadProvidersNearby } from "../provider-modules.ts";
 import { renderPlan } from "../render-plan.ts";
 import { describePrices } from "../render-prices.ts";
-import { readAsked } from "../request.ts";
+import { type AskedOptions, readAsked } from "../request.ts";
 import { systemClock } from "../system-clock.ts";
 import type { CommonOptions } from "./runs.ts";
 
-export type PlanOptions = CommonOptions & {
-  readonly var?: readonly string[];
-  readonly tag?: string;
-};
+export type PlanOptions = CommonOptions & AskedOptions;
 
 /** What a job is given of what the operator keeps: references, never values. */
 export type Given = {
@@ -90,10 +87,7 @@ export async function plan(
 }
 
 async function compileAsked(words: readonly string[], options: PlanOptions) {
-  const { directory, request } = await readAsked(words, {
-    given: options.var ?? [],
-    tag: options.tag,
-  });
+  const { directory, request } = await readAsked(words, options);
   const id = chooseRunId(systemClock.now());
   const bundle = await readBundle(directory);
   const limits = options.local

@@ -18,15 +18,14 @@ import { viewDrop } from "../read-runs.ts";
 import { tellOldPrices } from "../render-prices.ts";
 import { renderTable } from "../render-table.ts";
 import { formatBytes, formatCount, oneLine } from "../render-values.ts";
-import { readAsked } from "../request.ts";
+import { type AskedOptions, readAsked } from "../request.ts";
 import { systemClock } from "../system-clock.ts";
 import type { CommonOptions } from "./runs.ts";
 
-export type SubmitOptions = CommonOptions & {
-  readonly var?: readonly string[];
-  readonly tag?: string;
-  readonly detach?: boolean;
-};
+export type SubmitOptions = CommonOptions &
+  AskedOptions & {
+    readonly detach?: boolean;
+  };
 
 /** 0 when the run succeeded, 1 when it failed or was cancelled, 130 when the user stopped to watch. */
 export async function submit(
@@ -34,10 +33,7 @@ export async function submit(
   words: readonly string[],
   options: SubmitOptions,
 ): Promise<number> {
-  const { directory, request } = await readAsked(words, {
-    given: options.var ?? [],
-    tag: options.tag,
-  });
+  const { directory, request } = await readAsked(words, options);
   const bundle = await readBundle(directory);
   const connection = await connect(options);
   const { store } = connection;

@@ -5,7 +5,7 @@ import { readAsked } from "../../../src/cli/request.ts";
 import { readRequest } from "../../../src/daemon/compile-drop.ts";
 import { makeDirectory } from "../../support/directory.ts";
 
-const none = { given: [], tag: undefined };
+const none = {};
 const project = () => makeDirectory({ ".dstack/workflows.yaml": "" });
 
 describe("the words of submit", () => {
@@ -33,7 +33,7 @@ describe("the words of submit", () => {
   it("may set by --var what is called like an option", async () => {
     const directory = await project();
     const { request } = await readAsked([directory], {
-      given: ["json=a=b", "tag="],
+      var: ["json=a=b", "tag="],
       tag: "latest",
     });
     expect(request).toEqual({ workflows: [], variables: { json: "a=b", tag: "" }, tag: "latest" });
@@ -48,10 +48,19 @@ describe("the words of submit", () => {
     await expect(readAsked([directory, ...words], none)).rejects.toThrow(message);
   });
 
+  it("that look like a misspelt option are told as one", async () => {
+    const optionNames = ["--local", "--detach"];
+    const asked = readAsked([await project(), "--locla"], { optionNames });
+    await expect(asked).rejects.toMatchObject({
+      message: "--locla has no value",
+      hint: 'Did you mean "--local"?',
+    });
+  });
+
   it("are refused where --var has no value", async () => {
-    await expect(
-      readAsked([await project()], { given: ["epochs"], tag: undefined }),
-    ).rejects.toThrow('--var "epochs" names no value');
+    await expect(readAsked([await project()], { var: ["epochs"] })).rejects.toThrow(
+      '--var "epochs" names no value',
+    );
   });
 
   it("are refused, with the cure, where no project is", async () => {

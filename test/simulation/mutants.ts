@@ -148,8 +148,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an order that no record holds left to be worked on",
     file: "src/daemon/launching.ts",
-    find: "    if (!isRecorded(run, orderKey(token, index))) {",
-    replace: "    if (!run && !isRecorded(run, orderKey(token, index))) {",
+    find: "    if (!isRecorded(orderKey(token, index))) {",
+    replace: "    if (!token && !isRecorded(orderKey(token, index))) {",
     number: 93,
   },
   {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Limits } from "../core/limits.ts";
 import type { Run } from "../core/run.ts";
 import { UserError } from "../errors.ts";
-import type { ObjectInfo, Store } from "../ports.ts";
+import type { Clock, ObjectInfo, Store } from "../ports.ts";
 import type { Provider } from "../providers/provider.ts";
 import { BundleError } from "../workflow/bundle-error.ts";
 import { type Compiled, type CompileInput, compileBundle } from "../workflow/compile.ts";
@@ -23,11 +23,13 @@ const LONG_CHARACTERS = 65_536;
 export async function compileDrop(
   {
     store,
+    clock,
     limits,
     providers,
     goAside,
   }: {
     readonly store: Store;
+    readonly clock: Clock;
     readonly limits: Limits;
     readonly providers: readonly Provider[];
     readonly goAside: (() => Promise<void>) | undefined;
@@ -45,11 +47,8 @@ export async function compileDrop(
   },
 ): Promise<CompiledDrop> {
   const request = readRequest(drop.metadata, name.workflow);
-  const files = await readFiles(
-    store,
-    { bundleKey, isZip: name.isZip, bytes: drop.bytes },
-    goAside,
-  );
+  const bundle = { bundleKey, isZip: name.isZip, bytes: drop.bytes };
+  const files = await readFiles({ store, clock, goAside }, bundle);
   const input = { files, request, run, limits, providers };
   const { jobs, workflows, warnings, tag } = await compileWithTags(input, store);
   return {
@@ -75,24 +74,31 @@ async function compileWithTags(input: Omit<CompileInput, "tags">, store: Store):
 }
 
 async function readFiles(
-  store: Store,
+  {
+    store,
+    clock,
+    goAside,
+  }: { store: Store; clock: Clock; goAside: (() => Promise<void>) | undefined },
   { bundleKey, isZip, bytes }: { bundleKey: string; isZip: boolean; bytes: number },
-  goAside: (() => Promise<void>) | undefined,
 ): Promise<ReadonlyMap<string, string>> {
   if (bytes > ARCHIVE_LIMITS.expandedBytesMax) {
     const message = `the bundle is larger than ${ARCHIVE_LIMITS.expandedBytesMax / 1e9} GB`;
     throw new UserError(message, "Leave data out of it.");
   }
   const stop = new AbortController();
-  // A timer of our own: AbortSignal.timeout would hold on to all that was read until it rings.
-  const begin = () => setTimeout(() => stop.abort(), READ_MS);
-  let timer: NodeJS.Timeout | undefined = begin();
+  const begin = () => {
+    const timer = new AbortController();
+    const ring = () => timer.signal.aborted || stop.abort();
+    void clock.sleep(READ_MS, timer.signal).then(ring);
+    return timer;
+  };
+  let timer: AbortController | undefined = begin();
   const { signal } = stop;
   let isAside = goAside === undefined;
   const waitAside = async () => {
     if (isAside) return;
     isAside = true;
-    clearTimeout(timer);
+    timer?.abort();
     await goAside?.();
     if (timer !== undefined) timer = begin();
   };
@@ -110,7 +116,7 @@ async function readFiles(
     const hint = "Send fewer or smaller files.";
     throw new UserError("the bundle could not be read within 10 minutes", hint, { cause });
   } finally {
-    clearTimeout(timer);
+    timer?.abort();
     timer = undefined;
   }
 }

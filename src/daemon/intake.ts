@@ -191,7 +191,13 @@ async function compile(
   try {
     if (name.problem) throw new UserError(name.problem);
     const compiled = await compileDrop(
-      { store, limits, providers, goAside: drop.bytes > LONG_DROP_BYTES ? undefined : goAside },
+      {
+        store,
+        clock,
+        limits,
+        providers,
+        goAside: drop.bytes > LONG_DROP_BYTES ? undefined : goAside,
+      },
       { drop, name, run, bundleKey },
     );
     await holdInputs({ store, clock }, id, compiled);

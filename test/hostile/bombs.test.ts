@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createIntakeQueue } from "../../src/daemon/intake-queue.ts";
 import { makeTarGz } from "../support/archives.ts";
 import { Bucket } from "../support/bucket.ts";
-import { quietLog } from "../support/make.ts";
+import { makeClock, quietLog } from "../support/make.ts";
 import { makeTgz, type TarEntry, tarEntry, tarHeader } from "../support/tar.ts";
 import { makeZip } from "../support/zip.ts";
 
@@ -51,7 +51,7 @@ const BOMBS: Readonly<Record<string, () => Buffer>> = {
 
 function makeDaemonLike() {
   const bucket = new Bucket(Date.now);
-  const clock = { now: Date.now, sleep: async () => {} };
+  const clock = makeClock(Date.now);
   const bugs: unknown[] = [];
   const stop = new AbortController().signal;
   const queue = createIntakeQueue(

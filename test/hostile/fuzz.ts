@@ -11,7 +11,7 @@ import { BundleError } from "../../src/workflow/bundle-error.ts";
 import { type CompileInput, compileBundle } from "../../src/workflow/compile.ts";
 import { Random } from "../simulation/random.ts";
 import { Bucket } from "../support/bucket.ts";
-import { quietLog } from "../support/make.ts";
+import { makeClock, quietLog } from "../support/make.ts";
 import { type ArchiveCase, makeTarCase, makeZipCase } from "./archive-cases.ts";
 import { type DropCase, makeDropCase } from "./intake-cases.ts";
 import { makeYamlCase } from "./yaml-cases.ts";
@@ -172,7 +172,7 @@ const KEY_BYTES_MAX = 1_024;
 async function judgeDrop({ key, metadata, body }: DropCase): Promise<Verdict> {
   const bucket = new Bucket(() => AT);
   await bucket.put(key, body, { metadata });
-  const clock = { now: () => AT, sleep: async () => {} };
+  const clock = makeClock(() => AT);
   const intake = { store: bucket, clock, log: quietLog, limits: DEFAULT_LIMITS, providers: [] };
   await takeIn(intake, key);
   await takeIn(intake, key);

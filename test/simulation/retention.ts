@@ -14,7 +14,7 @@ import { putTag } from "../../src/daemon/tags.ts";
 import type { Store } from "../../src/ports.ts";
 import { makeTarGz } from "../support/archives.ts";
 import { Bucket } from "../support/bucket.ts";
-import { makeRun, makeStarted, quietLog } from "../support/make.ts";
+import { makeClock, makeRun, makeStarted, quietLog } from "../support/make.ts";
 import { Random } from "./random.ts";
 
 const NOW = Date.UTC(2026, 10, 25);
@@ -26,7 +26,7 @@ const TAKEN = "20261125-000000-cccccc";
 const TAG = { workflow: "train", tag: "best" };
 const SETS = [{ job: "train", attempt: 1 }];
 const LIMIT = { before: NOW - 1_000, runsMax: 10, objectsMax: 100 };
-const clock = { now: () => NOW, sleep: async () => {} };
+const clock = makeClock(() => NOW);
 
 const DEPENDENT = `
 workflows:

@@ -5,6 +5,7 @@ import type { Instance, Look, Report } from "../../src/core/observation.ts";
 import type { Catalog, Offer, PricedType } from "../../src/core/offers.ts";
 import type { Attempt, Run } from "../../src/core/run.ts";
 import type { Job, Resources } from "../../src/core/workflow.ts";
+import type { Clock } from "../../src/ports.ts";
 
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
@@ -172,6 +173,13 @@ export const makeSettings = (over: Partial<LaunchSettings> = {}): LaunchSettings
   every: { logMs: 2000, heartbeatMs: 30_000, syncMs: 60_000, stopMs: 5_000 },
   allowsHostPython: false,
   ...over,
+});
+
+/** Nobody wakes by it but those whose signal is raised. */
+export const makeClock = (now: () => number): Clock => ({
+  now,
+  sleep: (_, signal) =>
+    new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true })),
 });
 
 const quiet = () => {};

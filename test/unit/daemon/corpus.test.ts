@@ -6,14 +6,14 @@ import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
 import { runSchema } from "../../../src/core/run.ts";
 import { takeIn } from "../../../src/daemon/intake.ts";
 import { Bucket } from "../../support/bucket.ts";
-import { quietLog } from "../../support/make.ts";
+import { makeClock, quietLog } from "../../support/make.ts";
 
 const FOLDER = join(import.meta.dirname, "../../hostile/corpus");
 
 async function outcomeOf(file: string): Promise<string> {
   const bucket = new Bucket(() => 0);
   await bucket.put(`drops/${file}`, readFileSync(join(FOLDER, file)));
-  const clock = { now: () => 0, sleep: async () => {} };
+  const clock = makeClock(() => 0);
   const intake = { store: bucket, clock, log: quietLog, limits: DEFAULT_LIMITS, providers: [] };
   await takeIn(intake, `drops/${file}`);
   const [record = ""] = bucket.keys("records/");

@@ -8,7 +8,7 @@ import { CloudError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/ports.ts";
 import { makeTarGz, makeZip } from "../../support/archives.ts";
 import { Bucket } from "../../support/bucket.ts";
-import { makeRun, quietLog } from "../../support/make.ts";
+import { makeClock, makeRun, quietLog } from "../../support/make.ts";
 
 const ID = "20261123-211530-abcdef";
 const WORKFLOWS = `
@@ -27,7 +27,7 @@ async function makeIntake() {
   const bucket = new Bucket(() => clock.at);
   const intake = (store: Store = bucket) => ({
     store,
-    clock: { now: () => clock.at, sleep: async () => {} },
+    clock: makeClock(() => clock.at),
     log: quietLog,
     limits: DEFAULT_LIMITS,
     providers: [],
@@ -62,6 +62,21 @@ test("a drop with a chosen id becomes a run of that id, and the drop is taken aw
   expect(bucket.keys("drops/")).toEqual([]);
   expect(bucket.keys("open/")).toEqual([`open/${ID}`]);
   expect(bucket.keys("runs/")).toEqual([`runs/${ID}/bundle.tar.gz`]);
+});
+
+test("a bundle that is still being read after ten minutes is rejected", async () => {
+  const { bucket, intake, bundle, record } = await makeIntake();
+  await bucket.put(`drops/${ID}.tar.gz`, bundle);
+  let wake = () => {};
+  const sleep = () =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  const slow = withHook(bucket, async (name) => {
+    if (name === "open") wake();
+  });
+  await takeIn({ ...intake(slow), clock: { now: () => 0, sleep } }, `drops/${ID}.tar.gz`);
+  expect(record(ID)?.rejected?.[0]).toBe("the bundle could not be read within 10 minutes");
 });
 
 test("a job whose role is not on the operator's list makes no run, whatever its sender checked", async () => {

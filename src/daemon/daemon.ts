@@ -135,8 +135,8 @@ async function setUp(
     status: createStatusWriter(store),
     pulse: createPulse(store, options.settings.every.heartbeatMs),
     capacity: capacity.current,
-    unreadableAt: new Map<string, number>(),
-    looks: { since: 0, lastAt: 0, saved: [] },
+    told: new Set<string>(),
+    looks: { since: new Map<string, number>(), lastAt: 0, saved: [] },
     mayPlan: lease.isHeld,
   };
   const intakes = createIntakeQueue(options, { onTaken: bell.ring, onBug, stop });

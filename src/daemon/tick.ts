@@ -45,8 +45,8 @@ export type Planner = {
   readonly capacity: () => Capacity;
   /** A fresh random launch token, well under 64 characters. */
   readonly newToken: () => string;
-  /** Runs whose record could not be read, and when that was so last. */
-  readonly unreadableAt: Map<string, number>;
+  /** Records that were told of as unreadable. */
+  readonly told: Set<string>;
   /** The looks so far, and how often there is one. */
   readonly looks: Looks;
   readonly pollMs: number;
@@ -54,10 +54,10 @@ export type Planner = {
   readonly mayPlan: () => boolean;
 };
 
-/** Begins as `{ since: 0, lastAt: 0, saved: [] }`. */
+/** Begins as `{ since: new Map(), lastAt: 0, saved: [] }`. */
 export type Looks = {
-  /** The first of those that follow each other without a gap, and the last. */
-  since: number;
+  /** Of each run, the first of those that follow each other without a gap and could read its record. */
+  since: ReadonlyMap<string, number>;
   lastAt: number;
   /** The records that the last one read. */
   saved: readonly SavedRun[];
@@ -92,7 +92,7 @@ type Decided = {
 
 export async function tick(planner: Planner): Promise<Ticked> {
   const world = await look(planner);
-  noteUnreadable(planner, world);
+  tellUnreadable(planner, world);
   const decided = decide(planner, world);
   const written = await writeLaunches(planner, world, decided);
   const kept = planner.mayPlan() ? await save(planner, world, written) : [];
@@ -137,7 +137,7 @@ async function look(planner: Planner): Promise<World> {
   const limits = withQuotas(planner.limits, await cloud.readQuotas());
   const at = clock.now();
   checkFresh(at - listedAt);
-  noteLook(planner, at);
+  noteLook(planner, open, at);
   const hasBudget = planner.limits.dayUsdMax !== undefined;
   const todayUsd = hasBudget ? await readSpent(store, open, at) : 0;
   return { ...runs, at, listedAt, instances, inbox, catalog, limits, quietSince, todayUsd };
@@ -146,9 +146,11 @@ async function look(planner: Planner): Promise<World> {
 /** Looks this far apart are no watching, nor are those between which the clock was set back. */
 const GAP_MS_MAX = 90_000;
 
-function noteLook({ looks, pollMs }: Planner, at: number): void {
+function noteLook({ looks, pollMs }: Planner, open: readonly Run[], at: number): void {
   const gapMs = at - looks.lastAt;
-  if (gapMs < 0 || gapMs > Math.max(GAP_MS_MAX, 2 * pollMs)) looks.since = at;
+  const isGap = gapMs < 0 || gapMs > Math.max(GAP_MS_MAX, 2 * pollMs);
+  const before = isGap ? new Map<string, number>() : looks.since;
+  looks.since = new Map(open.map(({ id }) => [id, before.get(id) ?? at]));
   looks.lastAt = at;
 }
 
@@ -162,11 +164,10 @@ function checkFresh(tookMs: number): void {
 }
 
 /** Once each: its run stands still until somebody mends it, and its machines are bounded by themselves alone. */
-function noteUnreadable({ unreadableAt, log }: Planner, { unreadable, at }: World): void {
+function tellUnreadable({ told, log }: Planner, { unreadable }: World): void {
   for (const run of unreadable) {
-    const isTold = unreadableAt.has(run);
-    unreadableAt.set(run, at);
-    if (isTold) continue;
+    if (told.has(run)) continue;
+    told.add(run);
     const hint = "damaged, or written by another version; its run stands still until it is mended";
     log.error("record unreadable", { key: key.record(run), hint });
   }
@@ -206,8 +207,7 @@ function decide(planner: Planner, world: World): Decided[] {
     const { run } = before;
     const seen: Look = {
       at: world.at,
-      // Nobody has looked at a run whose record could not be read.
-      watchedSince: Math.max(planner.looks.since, planner.unreadableAt.get(run.id) ?? 0),
+      watchedSince: planner.looks.since.get(run.id) ?? world.at,
       listedAt: world.listedAt,
       instances: world.instances,
       reports: reportsOf(world.inbox, run.id).map(({ content }) => content),

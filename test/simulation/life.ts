@@ -1,5 +1,6 @@
 /** One life of the daemon, from its start to its death: the production daemon on ports that take time, fail, and may be the last it calls. */
 
+import { isDeepStrictEqual } from "node:util";
 import { prefix } from "../../src/core/layout.ts";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
@@ -191,7 +192,11 @@ function frail<Port extends object>(
       const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
       const isWrite = WRITES.has(String(property));
       return (...args: unknown[]) => {
-        const isSave = property === "put" && String(args[0]).startsWith(prefix.records);
+        // One that creates a record is of an intake, which may outlast a lease.
+        const isSave =
+          property === "put" &&
+          String(args[0]).startsWith(prefix.records) &&
+          !isDeepStrictEqual(args[2], { condition: { ifAbsent: true } });
         const savedKey = isSave ? String(args[0]) : undefined;
         const carryOut = () => method.apply(target, args);
         const answer = call(carryOut, { mayRace: isConditional(args), isWrite, savedKey });

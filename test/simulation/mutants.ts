@@ -120,8 +120,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a machine lost because its record could not be read",
     file: "src/daemon/tick.ts",
-    find: "Math.max(planner.looks.since, planner.unreadableAt.get(run.id) ?? 0)",
-    replace: "planner.looks.since",
+    find: "  looks.since = new Map(open.map(({ id }) => [id, before.get(id) ?? at]));",
+    replace:
+      "  looks.since = new Map(open.map(({ id }) => [id, before.get(id) ?? (isGap ? at : 0)]));",
     number: 786,
   },
   {

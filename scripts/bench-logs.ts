@@ -1,5 +1,5 @@
 /**
- * `npm run bench:logs`: logs as they are written, on the local cloud. LINES, MEGABYTES and FOLLOWERS set the sizes; BENCH names one
+ * `npm run bench:logs`: logs as they are written, on the local cloud. LINES, MEGABYTES, STEADY_SECONDS and FOLLOWERS set the sizes; BENCH names one
  * of `latency`, `throughput`, `followers`. Each figure stands beside its aim, and beside its limit where there is one.
  */
 import { cpus } from "node:os";

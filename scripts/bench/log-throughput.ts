@@ -1,4 +1,4 @@
-/** A job that writes as fast as it may, followed live: bytes a second, and the daemon's memory meanwhile. */
+/** Jobs that write as fast as they may, and 10 MB a second, followed live: bytes a second, and the daemon's memory meanwhile. */
 import { key } from "../../src/core/layout.ts";
 import type { Logs, Store } from "../../src/ports.ts";
 import { submitScript } from "./jobs.ts";
@@ -6,13 +6,19 @@ import { nowMs } from "./log-latency.ts";
 import { cpuMs, memoryMib } from "./processes.ts";
 
 const MEGABYTES = Number(process.env.MEGABYTES ?? 150);
+/** What is followed live of one job is 256 MiB; then chunks go on alone. */
+const STEADY_SECONDS = Number(process.env.STEADY_SECONDS ?? 20);
+const STEADY_MB = 10;
 const LINE_BYTES = 100;
-const LINES = (MEGABYTES * 1e6) / LINE_BYTES;
-/** Blocks of a thousand lines, each with its number. */
-const SCRIPT = `import sys, time
+
+/** Blocks of a thousand lines, each with its number, `perSecond` of them at the most. */
+const script = (lines: number, perSecond = Number.POSITIVE_INFINITY): string => `import sys, time
 print("begin", flush=True)
-for block in range(${LINES / 1000}):
+begin = time.monotonic()
+for block in range(${lines / 1000}):
     sys.stdout.write("".join("%099d\\n" % n for n in range(block * 1000, block * 1000 + 1000)))
+    ahead = block / ${Number.isFinite(perSecond) ? perSecond : 1e9} - (time.monotonic() - begin)
+    if ahead > 0: time.sleep(ahead)
 sys.stdout.flush()
 time.sleep(600)
 `;
@@ -27,32 +33,46 @@ type Followers = {
   readonly cloudPid: number | undefined;
 };
 
-export async function benchThroughput(
-  store: Store,
-  { logs, direct, daemonPid, cloudPid }: Followers,
-): Promise<void> {
-  const limit = await follow(store, direct);
-  const memory: number[] = [];
-  const watching = setInterval(() => memory.push(memoryMib(daemonPid)), 250);
+export async function benchThroughput(store: Store, followers: Followers): Promise<void> {
+  const { logs, direct, daemonPid, cloudPid } = followers;
+  const lines = (MEGABYTES * 1e6) / LINE_BYTES;
+  const limit = await follow(store, direct, { lines, text: script(lines) });
   const cpuBefore = [cpuMs(daemonPid), cpuMs(cloudPid)] as const;
-  const ours = await follow(store, logs);
+  const ours = await follow(store, logs, { lines, text: script(lines) });
   const cpu = (cpuMs(daemonPid) - cpuBefore[0]) / MEGABYTES;
   const cloudCpu = (cpuMs(cloudPid) - cpuBefore[1]) / MEGABYTES;
-  clearInterval(watching);
-  const half = memory.slice(memory.length / 2);
   console.log(
-    `a log of ${MEGABYTES} MB in lines of ${LINE_BYTES} B through the daemon: ${ours.mbPerSecond.toFixed(1)} MB/s, ${ours.lines} lines, ${ours.skipped} skipped (aim 10 MB/s; limit, the same log by a session without the daemon: ${limit.mbPerSecond.toFixed(1)} MB/s)`,
+    `a log of ${MEGABYTES} MB in lines of ${LINE_BYTES} B through the daemon: ${ours.mbPerSecond.toFixed(1)} MB/s, ${ours.lines} lines, ${ours.skipped} skipped (aim ${STEADY_MB} MB/s; limit, the same log by a session without the daemon: ${limit.mbPerSecond.toFixed(1)} MB/s)`,
   );
   console.log(
     `by time on the processor a MB takes the daemon ${cpu.toFixed(0)} ms and the local cloud, which sends it and stores it, ${cloudCpu.toFixed(0)} ms: with a core each ${(1e3 / Math.max(cpu, cloudCpu)).toFixed(1)} MB/s`,
   );
+  await benchSteady(store, followers);
+}
+
+/** Memory is flat when the last quarter needs no more than the second. */
+async function benchSteady(store: Store, { logs, daemonPid }: Followers): Promise<void> {
+  const memory: number[] = [];
+  const watching = setInterval(() => memory.push(memoryMib(daemonPid)), 250);
+  const lines = (STEADY_SECONDS * STEADY_MB * 1e6) / LINE_BYTES;
+  const text = script(lines, (STEADY_MB * 1e6) / LINE_BYTES / 1000);
+  const steady = await follow(store, logs, { lines, text });
+  clearInterval(watching);
+  const quarters = [0, 1, 2, 3].map((each) => {
+    const part = memory.slice((each * memory.length) / 4, ((each + 1) * memory.length) / 4);
+    return Math.max(...part).toFixed(0);
+  });
   console.log(
-    `the daemon's memory meanwhile: ${memory[0]?.toFixed(0)} MiB at the beginning, ${Math.max(...memory).toFixed(0)} at most, ${Math.max(...half).toFixed(0)} at most in the second half`,
+    `a log that grows by ${STEADY_MB} MB/s for ${STEADY_SECONDS} s: ${steady.mbPerSecond.toFixed(1)} MB/s, ${steady.lines} lines, ${steady.skipped} skipped; the daemon's memory at most in each quarter: ${quarters.join(", ")} MiB`,
   );
 }
 
-async function follow(store: Store, logs: Logs): Promise<Followed> {
-  const { run, instanceId } = await submitScript(store, SCRIPT);
+async function follow(
+  store: Store,
+  logs: Logs,
+  job: { lines: number; text: string },
+): Promise<Followed> {
+  const { run, instanceId } = await submitScript(store, job.text);
   let [lines, skipped, bytes, begin] = [0, 0, 0, 0];
   for await (const event of logs.follow(instanceId, 1, AbortSignal.timeout(240_000))) {
     if (event.type === "skipped") skipped += event.lastLine - event.firstLine + 1;
@@ -60,7 +80,7 @@ async function follow(store: Store, logs: Logs): Promise<Followed> {
     if (begin === 0) begin = nowMs();
     lines += event.lines.length;
     for (const { text } of event.lines) bytes += text.length + 1;
-    if (event.lines.at(-1)?.text.endsWith(String(LINES - 1))) break;
+    if (event.lines.at(-1)?.text.endsWith(String(job.lines - 1))) break;
   }
   // Its machine must be there until the last line was read.
   await store.put(key.cancel(run), JSON.stringify({ now: true, at: Date.now() }));

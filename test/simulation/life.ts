@@ -1,7 +1,7 @@
 /** One life of the daemon, from its start to its death: the production daemon on ports that take time, fail, and may be the last it calls. */
 
 import { isDeepStrictEqual } from "node:util";
-import { prefix } from "../../src/core/layout.ts";
+import { key, prefix } from "../../src/core/layout.ts";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { CloudError, isCloudError } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports.ts";
@@ -115,7 +115,8 @@ function frail<Port extends object>(
 ): Port {
   const { random, timeline } = world;
 
-  async function call(method: () => Promise<unknown>, { mayRace, isWrite, savedKey }: CallKind) {
+  async function call(method: () => Promise<unknown>, kind: CallKind) {
+    const { mayRace, isWrite, savedKey } = kind;
     await timeline.sleep(random.between(5, 400));
     await awake(world, fate);
     fate.calls += 1;
@@ -124,7 +125,7 @@ function frail<Port extends object>(
     if (death === "before") await die();
     refuse(mayRace);
     if (savedKey !== undefined) world.watch.saving(name, savedKey);
-    if (isWrite && random.chance(world.faults.late)) arriveLate(method, savedKey);
+    if (isWrite && random.chance(world.faults.late)) arriveLate(method, kind);
     const result = await method();
     if (death === "after") await die();
     stumble();
@@ -143,8 +144,9 @@ function frail<Port extends object>(
   }
 
   /** Whoever sent it has given it up by then, and its answer goes nowhere. */
-  function arriveLate(method: () => Promise<unknown>, savedKey: string | undefined): never {
+  function arriveLate(method: () => Promise<unknown>, { savedKey, isRests }: CallKind): never {
     world.everLateSave ||= savedKey !== undefined;
+    world.everLateRests ||= isRests;
     timeline.at(timeline.now() + random.between(100, LATE_MS_MAX), () => {
       method().catch((error: unknown) => {
         if (!isCloudError(error)) world.bugs.push(error);
@@ -197,9 +199,12 @@ function frail<Port extends object>(
           property === "put" &&
           String(args[0]).startsWith(prefix.records) &&
           !isDeepStrictEqual(args[2], { condition: { ifAbsent: true } });
-        const savedKey = isSave ? String(args[0]) : undefined;
-        const carryOut = () => method.apply(target, args);
-        const answer = call(carryOut, { mayRace: isConditional(args), isWrite, savedKey });
+        const answer = call(() => method.apply(target, args), {
+          mayRace: isConditional(args),
+          isWrite,
+          isRests: args[0] === key.capacity,
+          savedKey: isSave ? String(args[0]) : undefined,
+        });
         return READS.has(String(property)) ? answer.finally(timeline.reading) : answer;
       };
     },
@@ -209,6 +214,8 @@ function frail<Port extends object>(
 type CallKind = {
   readonly mayRace: boolean;
   readonly isWrite: boolean;
+  /** Of the rests of offers. */
+  readonly isRests: boolean;
   /** Of the record that it saves. */
   readonly savedKey: string | undefined;
 };

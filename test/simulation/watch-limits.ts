@@ -57,8 +57,8 @@ export class LimitsWatch {
 
   #checkRest({ job, offer, plannedAt }: Attempt): void {
     const rest = this.#rests.get(`${offer.instanceType}/${offer.zone}`);
-    // A daemon whose clock was ahead has forgotten rests that were over by it.
-    if (!rest || this.#world.everSkewed) return;
+    // A daemon whose clock was ahead has forgotten rests that were over by it, and a write that came late those that are newer.
+    if (!rest || this.#world.everSkewed || this.#world.everLateRests) return;
     // One look's time: what was written since is news.
     const isKnown = this.#world.timeline.now() - rest.writtenAt > 2 * MINUTE;
     const isOver = plannedAt >= rest.until;

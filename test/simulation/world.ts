@@ -52,6 +52,8 @@ export class World implements Cloud {
   readonly #unsupported: string | undefined;
   /** The save of a record was given up, and carried out later all the same. */
   everLateSave = false;
+  /** So has a write of the rests of offers, over newer ones perhaps. */
+  everLateRests = false;
   /** A daemon has stood still, and goes on, or went on, then. */
   everPaused = false;
   awakeAt = 0;

@@ -1,7 +1,8 @@
 /**
  * `npm run bench:transfers`: what the runner needs to move 1 GiB in one file and 10,000 files of 10 KiB, up and down, on the
- * local cloud, and beside it in the same run the aws command and s5cmd, which scripts/tools.sh installs. ROUNDS sets how often, 3 by
- * default, after one that does not count; each round another one is first, and the median counts. Needs 10 GiB of disk.
+ * local cloud, and beside it in the same run the aws command and s5cmd, which scripts/tools.sh installs. SET=big or SET=many
+ * plays one of them alone. ROUNDS sets how often, 3 by default, after one that does not count; each round another one is
+ * first, and the median counts. Needs 25 GiB of disk.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
     const into = join(directory, "into");
     const tools = findTools({ files: join(directory, "files"), into }, environment);
     for (const set of ["big", "many"] as const) {
+      if (process.env.SET !== undefined && process.env.SET !== set) continue;
       for (const way of ["up", "down"] as const) compare(tools, { way, set, into });
     }
   } finally {
@@ -147,6 +149,8 @@ function compare(
   for (let round = 0; round <= ROUNDS; round += 1) {
     const first = round % tools.length;
     for (const tool of [...tools.slice(first), ...tools.slice(0, first)]) {
+      // What the one before has written is on the disk: nobody waits for another's.
+      execFileSync("sync");
       const begin = performance.now();
       tool.copy({ way, set, round });
       const took = (performance.now() - begin) / 1000;

@@ -1,10 +1,9 @@
 /** How old prices are, for commands that show some. */
+import { DAY_MS } from "../core/cost.ts";
 import type { Catalog } from "../core/offers.ts";
 import type { RunView } from "../core/view.ts";
 import type { Output } from "./output.ts";
 import { formatCount } from "./render-values.ts";
-
-const DAY_MS = 86_400_000;
 
 /** Where prices come from and how old they are. */
 export function describePrices(

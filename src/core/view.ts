@@ -1,5 +1,5 @@
 /** What people and programs see of a run: `status/<run>.json`, `errand runs --json` and `errand show --json`. */
-import { costUsd } from "./cost.ts";
+import { costUsd, DAY_MS } from "./cost.ts";
 import { type Attempt, type Refusal, type Run, triesByJob } from "./run.ts";
 import { attemptState, finishedAt, jobReason, jobStates, runState } from "./states.ts";
 import type { Job } from "./workflow.ts";
@@ -222,8 +222,6 @@ function viewAttempt(job: Job, attempt: Attempt, context: Context): AttemptView 
     phases: phasesOf(job, attempt, context),
   };
 }
-
-const DAY_MS = 86_400_000;
 
 /** Of the day before they are no older than the reading of them, twice a day, makes them. */
 const oldPricesOf = ({ pricedOn, plannedAt }: Attempt): string | null =>

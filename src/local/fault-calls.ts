@@ -52,7 +52,7 @@ export function createCallFaults(
       const lost = faults.fire("lost-reply", isMatch);
       const answer = await handle();
       if (!lost) return answer;
-      if (typeof answer.body === "object" && "destroy" in answer.body) answer.body.destroy();
+      if (typeof answer.body === "object" && "close" in answer.body) answer.body.close();
       throw new HangUp();
     },
   };

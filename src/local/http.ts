@@ -30,8 +30,14 @@ export type Caller =
 export type LocalResponse = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array | Readable;
+  readonly body?: string | Uint8Array | BodyStream;
 };
+
+/**
+ * A body that is too large to be held. A chunk is valid until the next one is asked for: the memory is used again. Whoever does not read
+ * it to its end calls `close`.
+ */
+export type BodyStream = AsyncIterable<Uint8Array> & { close(): void };
 
 /** One AWS service. It throws ApiError for every refusal; anything else thrown answers 500. */
 export type Service = { handle(request: LocalRequest): Promise<LocalResponse> };

@@ -2,8 +2,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { closeSync, openSync, readSync, writeFileSync } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
-import { Readable } from "node:stream";
-import { ApiError, type LocalRequest } from "./http.ts";
+import { ApiError, type BodyStream, type LocalRequest } from "./http.ts";
 import {
   badDigest,
   type Checksum,
@@ -26,6 +25,9 @@ export type Received = {
 /** Up to this size one write is cheaper than a stream. */
 const SMALL_BYTES = 128 << 10;
 const READ_BYTES = 256 << 10;
+/** Memory that is new for each body makes V8 look for garbage all the time, which costs more than the copying. */
+const spareBuffers: Buffer[] = [];
+const SPARE_BUFFERS_MAX = 64;
 /** AWS's limit for one PUT and for one part. */
 const BODY_BYTES_MAX = 5 * 2 ** 30;
 
@@ -68,14 +70,21 @@ export async function discardBody(received: Received, store: S3Store): Promise<v
 }
 
 /** Small bodies come whole, others as a stream; the files are kept until it is closed. */
-export function readSegments(segments: readonly Segment[], store: S3Store): Uint8Array | Readable {
+export function readSegments(
+  segments: readonly Segment[],
+  store: S3Store,
+): Uint8Array | BodyStream {
   const [only] = segments;
   if (only === undefined) return new Uint8Array();
   if (segments.length === 1 && only.bytes <= SMALL_BYTES) return readSmall(only, store);
-  const release = store.hold(segments);
-  const stream = Readable.from(streamSegments(segments, store), { objectMode: true });
-  stream.once("close", release);
-  return stream;
+  let release: (() => void) | undefined = store.hold(segments);
+  return {
+    [Symbol.asyncIterator]: () => streamSegments(segments, store),
+    close() {
+      release?.();
+      release = undefined;
+    },
+  };
 }
 
 /** MD5 in hex and, where asked for, the checksum of all the bytes. */
@@ -177,18 +186,19 @@ function readSmall(segment: Segment, store: S3Store): Uint8Array {
   }
 }
 
+/** A chunk is valid until the next one is asked for. */
 async function* streamSegments(
   segments: readonly Segment[],
   store: S3Store,
 ): AsyncGenerator<Buffer> {
+  const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
   for (const segment of segments) {
     const handle = await open(store.pathOf(segment.file), "r");
     try {
       let left = segment.bytes;
       while (left > 0) {
-        const buffer = Buffer.allocUnsafe(Math.min(left, READ_BYTES));
         const at = segment.start + segment.bytes - left;
-        const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+        const { bytesRead } = await handle.read(buffer, 0, Math.min(left, READ_BYTES), at);
         if (bytesRead === 0) throw cutShort(segment);
         left -= bytesRead;
         yield buffer.subarray(0, bytesRead);
@@ -197,6 +207,8 @@ async function* streamSegments(
       await handle.close();
     }
   }
+  // Not after an error or a hang-up: then the system may be sending it still.
+  if (spareBuffers.length < SPARE_BUFFERS_MAX) spareBuffers.push(buffer);
 }
 
 const cutShort = (segment: Segment): Error =>

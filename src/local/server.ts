@@ -6,13 +6,13 @@ import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Duplex, Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { Credentials } from "./credentials.ts";
 import { renderError } from "./error-bodies.ts";
 import type { CallFaults, GuardedCall } from "./fault-calls.ts";
 import { describeCall, describeImds } from "./fault-operations.ts";
 import {
   ApiError,
+  type BodyStream,
   HangUp,
   type LocalRequest,
   type LocalResponse,
@@ -69,14 +69,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   let services: Services | undefined;
   const working = new Set<Promise<void>>();
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0 });
+  const port = await listen(server, options.port);
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const work = answer({
-      request,
-      response,
-      server,
-      services,
-      options,
-    });
+    const work = answer({ request, response, port, services, options });
     working.add(work);
     void work.finally(() => working.delete(work));
   });
@@ -84,9 +79,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     upgraded.add(socket);
     socket.once("close", () => upgraded.delete(socket));
-    upgrade({ request, server, services }, socket, head);
+    upgrade({ request, port, services }, socket, head);
   });
-  const port = await listen(server, options.port);
   return {
     port,
     serve(opened) {
@@ -113,14 +107,14 @@ function listen(server: Server, port: number): Promise<number> {
 
 /** Refuses what a request would be refused for, too. */
 function upgrade(
-  { request, server, services }: Pick<Exchange, "request" | "server" | "services">,
+  { request, port, services }: Pick<Exchange, "request" | "port" | "services">,
   socket: Duplex,
   head: Buffer,
 ): void {
   // A caller that hangs up is nobody's error.
   socket.on("error", () => socket.destroy());
   try {
-    checkSource(request, (server.address() as AddressInfo | null)?.port);
+    checkSource(request, port);
     if (!services?.sessions) throw new ApiError(404, "NotFound", "there are no sessions");
     services.sessions.upgrade(request, socket, head);
   } catch (error) {
@@ -132,7 +126,7 @@ function upgrade(
 type Exchange = {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly server: Server;
+  readonly port: number;
   readonly services: Services | undefined;
   readonly options: ServerOptions;
 };
@@ -161,6 +155,7 @@ async function answer(exchange: Exchange): Promise<void> {
       response.destroy();
     }
   } finally {
+    response.off("close", hangUp);
     // What is left of a refused body must be read, or the connection could not be used again.
     request.unpipe();
     request.resume();
@@ -179,10 +174,10 @@ const describeRequest = (
 });
 
 async function route(
-  { request, server, services, options }: Exchange,
+  { request, port, services, options }: Exchange,
   context: Pick<UnsignedRequest, "requestId" | "signal">,
 ): Promise<LocalResponse> {
-  checkSource(request, (server.address() as AddressInfo | null)?.port);
+  checkSource(request, port);
   if (!services) throw new ApiError(503, "ServiceUnavailable", "the local cloud is starting");
   const rawPath = pathOf(request);
   const url = request.url ?? "/";
@@ -268,7 +263,7 @@ const verify = (
   });
 
 /** A page in a browser could reach loopback, under a name of its own or with an Origin; no AWS tool sends either. */
-function checkSource(request: IncomingMessage, port: number | undefined): void {
+function checkSource(request: IncomingMessage, port: number): void {
   if (request.headers.origin !== undefined) {
     throw new ApiError(403, "AccessDenied", "requests from web pages (with an Origin) are refused");
   }
@@ -306,12 +301,9 @@ async function send(
     ...result.headers,
   };
   const isBodiless = request.method === "HEAD" || result.status === 204 || result.status === 304;
-  if (body instanceof Readable) {
+  if (typeof body === "object" && "close" in body) {
     response.writeHead(result.status, headers);
-    if (!isBodiless) return pipeline(body, response);
-    body.destroy();
-    response.end();
-    return;
+    return stream(response, body, isBodiless);
   }
   const bytes = typeof body === "string" ? Buffer.from(body) : (body ?? new Uint8Array());
   if (!isBodiless) headers["content-length"] = String(bytes.length);
@@ -320,3 +312,30 @@ async function send(
   if (isBodiless || bytes.length === 0) response.end();
   else response.end(bytes);
 }
+
+async function stream(
+  response: ServerResponse,
+  body: BodyStream,
+  isBodiless: boolean,
+): Promise<void> {
+  try {
+    if (!isBodiless) for await (const chunk of body) await flush(response, chunk);
+    response.end();
+  } finally {
+    body.close();
+  }
+}
+
+/** Resolves when the system has taken the chunk. Memory that is new for each costs more than the copy: nothing else may hold it. */
+const flush = (response: ServerResponse, chunk: Uint8Array): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const hangUp = (): void => reject(new Error("the caller hung up in the middle of a body"));
+    if (response.destroyed) return hangUp();
+    response.once("close", hangUp);
+    response.write(chunk, (error) => {
+      // Then it closes, too.
+      if (error) return;
+      response.off("close", hangUp);
+      resolve();
+    });
+  });

@@ -117,6 +117,23 @@ describe("objects", () => {
     expect(await readText("objects/replaced")).toBe("after");
   });
 
+  it("are whole for each of many readers at once, whoever hangs up in the middle", async () => {
+    const bodies = Array.from({ length: 6 }, () => randomBytes(2 * MIB));
+    await Promise.all(bodies.map((body, index) => put(`readers/${index}`, body)));
+
+    const readers = Array.from({ length: 36 }, async (_, index) => {
+      const of = index % bodies.length;
+      const object = await get(`readers/${of}`);
+      if (index % 3 > 0)
+        return bodies[of]?.equals((await object.Body?.transformToByteArray()) as Uint8Array);
+      const body = object.Body as Readable;
+      for await (const _chunk of body) break;
+      return body.destroyed;
+    });
+
+    expect(await Promise.all(readers)).toEqual(readers.map(() => true));
+  });
+
   it("are refused with a key of more than 1,024 bytes", async () => {
     expect(await refusalOf(put("k".repeat(1025), "x"))).toBe("KeyTooLongError");
   });

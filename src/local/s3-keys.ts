@@ -1,54 +1,41 @@
 /** Object keys in S3's order, which is that of their UTF-8 bytes and not JavaScript's. */
+import { OrderedMap, type OrderedMapIterator } from "@js-sdsl/ordered-map";
 
 export type SortedKeys = {
   readonly size: number;
-  at(index: number): string | undefined;
-  /** The first index whose key is not before `key`; the number of keys when there is none. */
-  indexFrom(key: string): number;
-  /** The first index behind all keys that begin with `prefix`. */
-  indexBehind(prefix: string): number;
+  /** The first key that is not before `key`. */
+  from(key: string): string | undefined;
+  after(key: string): string | undefined;
+  /** The first key behind all that begin with `prefix`. */
+  behind(prefix: string): string | undefined;
   add(key: string): void;
   remove(key: string): void;
 };
 
+/** Of all that begin with a prefix, the last ones go on with it. */
+const LAST_CHARACTER = "\u{10ffff}";
+
 export function makeSortedKeys(): SortedKeys {
-  const keys: string[] = [];
-  const indexFrom = (key: string): number =>
-    findIndex(keys, (other) => compareUtf8(other, key) >= 0);
+  const keys = new OrderedMap<string, true>([], compareUtf8);
+  const after = (key: string): string | undefined => keyAt(keys.upperBound(key));
   return {
     get size() {
-      return keys.length;
+      return keys.size();
     },
-    at: (index) => keys[index],
-    indexFrom,
-    indexBehind: (prefix) =>
-      findIndex(keys, (key) => compareUtf8(key, prefix) > 0 && !key.startsWith(prefix)),
-    add(key) {
-      const last = keys.at(-1);
-      if (last === undefined || compareUtf8(last, key) < 0) {
-        keys.push(key);
-        return;
-      }
-      const index = indexFrom(key);
-      if (keys[index] !== key) keys.splice(index, 0, key);
+    from: (key) => keyAt(keys.lowerBound(key)),
+    after,
+    behind(prefix) {
+      let key = after(prefix + LAST_CHARACTER);
+      while (key?.startsWith(prefix)) key = after(key);
+      return key;
     },
-    remove(key) {
-      const index = indexFrom(key);
-      if (keys[index] === key) keys.splice(index, 1);
-    },
+    add: (key) => void keys.setElement(key, true),
+    remove: (key) => void keys.eraseElementByKey(key),
   };
 }
 
-/** The first index where `isBehind` holds; it must hold for all after it. */
-function findIndex(keys: readonly string[], isBehind: (key: string) => boolean): number {
-  let [low, high] = [0, keys.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (isBehind(keys[middle] ?? "")) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
+const keyAt = (place: OrderedMapIterator<string, true>): string | undefined =>
+  place.isAccessible() ? place.pointer[0] : undefined;
 
 /** Code units compare as code points do, but for surrogates, which stand for points above all of U+E000 to U+FFFF. */
 export function compareUtf8(one: string, other: string): number {

@@ -1,5 +1,6 @@
 /** ListObjectsV2 and its predecessor ListObjects. */
 import { ApiError, type LocalRequest, type LocalResponse } from "./http.ts";
+import { compareUtf8 } from "./s3-keys.ts";
 import { encodeKey } from "./s3-notifications.ts";
 import type { S3Store, StoredObject } from "./s3-store.ts";
 import { S3_NAMESPACE, xmlResponse } from "./s3-xml.ts";
@@ -129,16 +130,16 @@ function listPage(store: S3Store, page: Page): Listing {
   const objects: StoredObject[] = [];
   const folders: string[] = [];
   let last: string | undefined;
-  let index = firstIndex(keys, page);
-  for (let key = keys.at(index); key?.startsWith(page.prefix); key = keys.at(index)) {
+  let key = firstKey(keys, page);
+  while (key?.startsWith(page.prefix)) {
     // AWS calls a page of nothing complete.
     if (page.keysMax === 0) break;
     if (objects.length + folders.length >= page.keysMax) return { objects, folders, next: last };
     const folder = folderOf(key, page);
     if (folder !== undefined) folders.push(folder);
     else objects.push(...present(store.find(page.bucket, key)));
-    index = folder === undefined ? index + 1 : keys.indexBehind(folder);
     last = folder ?? key;
+    key = folder === undefined ? keys.after(key) : keys.behind(folder);
   }
   return { objects, folders, next: undefined };
 }
@@ -146,17 +147,15 @@ function listPage(store: S3Store, page: Page): Listing {
 const present = (object: StoredObject | undefined): readonly StoredObject[] =>
   object ? [object] : [];
 
-function firstIndex(
+function firstKey(
   keys: ReturnType<S3Store["keys"]>,
   page: { readonly prefix: string; readonly delimiter: string; readonly after: string | undefined },
-): number {
-  const first = keys.indexFrom(page.prefix);
-  if (page.after === undefined) return first;
+): string | undefined {
+  const { prefix, after } = page;
+  if (after === undefined || compareUtf8(after, prefix) < 0) return keys.from(prefix);
   // A page that ended with a folder goes on behind all that is in it.
-  const isFolder = page.delimiter !== "" && folderOf(page.after, page) === page.after;
-  const behind = isFolder ? keys.indexBehind(page.after) : keys.indexFrom(page.after);
-  const isItself = keys.at(behind) === page.after;
-  return Math.max(first, isItself ? behind + 1 : behind);
+  const isFolder = page.delimiter !== "" && folderOf(after, page) === after;
+  return isFolder ? keys.behind(after) : keys.after(after);
 }
 
 function folderOf(

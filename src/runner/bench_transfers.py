@@ -10,12 +10,12 @@ import boot
 import runner
 
 
-def main(way, folder, name):
+def main(way, folder, name, place):
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], "", time.time() + 86_400)
     s3 = boot.S3(os.environ["ERRAND_BUCKET"], os.environ["AWS_REGION"], os.environ["AWS_ENDPOINT_URL"], lambda: keys)
     until = time.monotonic() + 900
     transfers = runner.Transfers(s3)
-    prefix = f"bench/{name}/"
+    prefix = place + "/"
     started = time.monotonic()
     if way == "up":
         sync = runner.Sync(transfers, runner.Ground(folder), [name], prefix)

@@ -8,9 +8,11 @@ import collections
 import concurrent.futures
 import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import pwd
@@ -47,13 +49,16 @@ TAIL_BYTES = 8192
 MASKED_BYTES_MIN = 4
 # How long Parameter Store, Secrets Manager and STS are asked again when they do not answer.
 ASK_S = 120
-# What is larger than a part goes in parts; so many at once, and fewer while the job runs.
+# What is larger than a part goes in parts, so many at once. Of small files more are on their way, for S3 takes its time for each.
+# While the job runs there are fewer of both.
 PART_BYTES = 8 << 20
 PARTS_MAX = 10_000
-# Of what comes, so much at once: it is hashed and written while the processor's cache has it still.
-READ_BYTES = 256 << 10
+RANGE_BYTES_MAX = 32 << 20
 TRANSFERS = 8
+FILES = 64
 TRANSFERS_BESIDE_JOB = 2
+# Of what comes, so much at once: it is summed and written while the processor's cache has it still.
+READ_BYTES = 256 << 10
 KEY_BYTES_MAX = 1024
 # Of bundles.
 HEADER_BYTES_MAX = 1 << 20
@@ -545,11 +550,16 @@ def lay_input(transfers, source, tree, until, check):
 
     def fetch(entry, path):
         key = source["prefix"] + entry.get("key", entry["path"])
-        with open(path, "w+b", buffering=0) as file:
-            found, _ = transfers.download(key, file.fileno(), entry["size"], until, check)
-            os.fchmod(file.fileno(), entry["mode"] & 0o777)
-        if found != entry["sha256"]:
-            raise Failed(f"input {source['from']}: {show(os.fsencode(entry['path']))} is not what was uploaded (sha256)")
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            crc32, _ = transfers.download(key, file, entry["size"], until, check)
+            os.fchmod(file, entry["mode"] & 0o777)
+        finally:
+            os.close(file)
+        # Older sets have the sha256 alone.
+        is_same = crc32 == entry["crc32"] if "crc32" in entry else file_sha256(path) == entry["sha256"]
+        if not is_same:
+            raise Failed(f"input {source['from']}: {show(os.fsencode(entry['path']))} is not what was uploaded")
 
     files = []
     for entry in manifest["entries"]:
@@ -609,7 +619,7 @@ class Transfers:
         self.s3 = s3
         self.local = threading.local()
         self.room = Room(TRANSFERS * PART_BYTES)
-        self.files = concurrent.futures.ThreadPoolExecutor(TRANSFERS)
+        self.files = concurrent.futures.ThreadPoolExecutor(FILES)
         self.files_beside_job = concurrent.futures.ThreadPoolExecutor(TRANSFERS_BESIDE_JOB)
         self.parts = concurrent.futures.ThreadPoolExecutor(TRANSFERS)
 
@@ -617,8 +627,8 @@ class Transfers:
     def set_beside_job(self, is_beside):
         self.room.resize((TRANSFERS_BESIDE_JOB if is_beside else TRANSFERS) * PART_BYTES)
 
-    # Uploads an open file, or what is left of it when it becomes shorter. Returns the sha256 and the number of the bytes that
-    # were sent. `check` is called from time to time, and may raise.
+    # Uploads an open file, or what is left of it when it becomes shorter. Returns what a manifest says of the bytes that were
+    # sent: their size and sums. `check` is called from time to time, and may raise.
     def upload(self, key, descriptor, size, until, check):
         if size <= PART_BYTES:
             self.room.take(size)
@@ -626,10 +636,10 @@ class Transfers:
                 body = read_region(descriptor, 0, size)
                 sha256 = sha256_hex(body)
                 self.s3.put(key, body, until, sha256=sha256)
-                return sha256, len(body)
+                return {"size": len(body), "sha256": sha256, "crc32": show_crc32(zlib.crc32(body))}
             finally:
                 self.room.give(size)
-        answer = self.s3.open("POST", key, {"uploads": ""}, until=until).read()
+        answer = self.s3.open("POST", key, {"uploads": ""}, {"x-amz-checksum-algorithm": "CRC32"}, until=until).read()
         upload = {"uploadId": re.search(rb"<UploadId>([^<]+)", answer).group(1).decode()}
         try:
             return self.upload_parts(key, upload, (descriptor, size), until, check)
@@ -642,16 +652,16 @@ class Transfers:
         descriptor, size = region
         step = max(PART_BYTES, -(-size // PARTS_MAX))
         digest, parts, sent, body = hashlib.sha256(), [], 0, b""
-        # TLS guards what it carries. Without it S3 has to compare.
-        is_guarded = self.s3.endpoint.scheme == "https"
 
+        # S3 compares the CRC-32, which costs far less than a sha256 for the signature.
         def send(number, body):
             try:
+                crc32 = zlib.crc32(body)
                 query = {**upload, "partNumber": str(number)}
-                sha256 = "UNSIGNED-PAYLOAD" if is_guarded else ""
-                response = self.s3.open("PUT", key, query, body=body, until=until, sha256=sha256)
+                headers = {"x-amz-checksum-crc32": show_crc32(crc32)}
+                response = self.s3.open("PUT", key, query, headers, body, until, sha256="UNSIGNED-PAYLOAD")
                 response.read()
-                return f"<Part><PartNumber>{number}</PartNumber><ETag>{response.getheader('etag')}</ETag></Part>"
+                return crc32, len(body), response.getheader("etag")
             finally:
                 self.room.give(step)
 
@@ -676,9 +686,14 @@ class Transfers:
         finally:
             body = b""
             concurrent.futures.wait(parts)
-        body = f"<CompleteMultipartUpload>{''.join(part.result() for part in parts)}</CompleteMultipartUpload>".encode()
-        self.complete(key, upload, body, until)
-        return digest.hexdigest(), sent
+        crc32, xml = 0, ""
+        for number, part in enumerate(parts, 1):
+            sum_of_part, size, etag = part.result()
+            crc32 = join_crc32(crc32, sum_of_part, size)
+            xml += f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>"
+            xml += f"<ChecksumCRC32>{show_crc32(sum_of_part)}</ChecksumCRC32></Part>"
+        self.complete(key, upload, f"<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>".encode(), until)
+        return {"size": sent, "sha256": digest.hexdigest(), "crc32": show_crc32(crc32)}
 
     # S3 answers 200 before it has done the work: what follows may be an error, or break off, and then the same is sent again. One
     # that is complete already is completed once more without harm.
@@ -700,33 +715,37 @@ class Transfers:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, 20)
 
-    # Downloads an object into a file that is open for both: whole, or in ranges when it is large or its size (-1) is not known.
-    # Returns the sha256 and the number of the bytes that came. Of what came, as the file holds it.
+    # Downloads an object into an open file: whole, or in ranges when it is large or its size (-1) is not known. Returns the CRC-32
+    # of what came and the number of its bytes. The sums of ranges can be joined, so each is summed as it comes, on any processor.
     def download(self, key, descriptor, size, until, check):
         check()
         part = None if 0 <= size <= PART_BYTES else (0, PART_BYTES)
-        came, size, etag = self.range(key, part, descriptor, until)
-        digest, starts = hashlib.sha256(), list(range(came, size, PART_BYTES))[::-1]
-        self.hash_region(digest, descriptor, 0, came)
-        coming = []
-        try:
-            while starts or coming:
-                # No further ahead of the hash than that: what it reads is still in the system's memory.
-                while starts and len(coming) < 2 * TRANSFERS:
-                    start = starts.pop()
-                    coming.append((start, self.parts.submit(self.range, key, (start, PART_BYTES), descriptor, until, etag)))
-                start, transfer = coming[0]
-                # In their order, because the hash is of the whole.
-                self.hash_region(digest, descriptor, start, wait_for(transfer, check)[0])
-                del coming[0]
-        finally:
-            for _, transfer in coming:
-                transfer.cancel()
-            concurrent.futures.wait([transfer for _, transfer in coming])
-        return digest.hexdigest(), size
+        came, crc32, size, etag = self.range(key, part, descriptor, until)
+        # Longer ones where there are enough for all connections: each costs a request.
+        step = max(PART_BYTES, min(size // TRANSFERS // 2, RANGE_BYTES_MAX))
+        starts, coming = iter(range(came, size, step)), collections.deque()
 
-    # Writes an object, or a part of it, where it belongs in the file. Returns how many bytes came, the size of the whole, and
-    # which version it was.
+        def submit(start):
+            coming.append(self.parts.submit(self.range, key, (start, step), descriptor, until, etag))
+
+        try:
+            # Other files wait for the same threads.
+            for start in itertools.islice(starts, 2 * TRANSFERS):
+                submit(start)
+            while coming:
+                came, sum_of_range, _, _ = wait_for(coming[0], check)
+                coming.popleft()
+                crc32 = join_crc32(crc32, sum_of_range, came)
+                for start in itertools.islice(starts, 1):
+                    submit(start)
+        finally:
+            for transfer in coming:
+                transfer.cancel()
+            concurrent.futures.wait(coming)
+        return show_crc32(crc32), size
+
+    # Writes an object, or a part of it, where it belongs in the file. Returns how many bytes came, their CRC-32, the size of the
+    # whole, and which version it was.
     def range(self, key, part, descriptor, until, etag=""):
         start = part[0] if part else 0
         headers = {"range": f"bytes={start}-{start + part[1] - 1}"} if part else {}
@@ -737,7 +756,7 @@ class Transfers:
             response = self.s3.open("GET", key, headers=headers, until=until, ok=(200, 206, 416) if part else (200,))
             try:
                 # No range of an empty object can be had.
-                came = self.receive(response, descriptor, start) if response.status != 416 else 0
+                came, crc32 = self.receive(response, descriptor, start) if response.status != 416 else (0, 0)
                 break
             except http.client.HTTPException as cause:
                 self.s3.drop()
@@ -750,13 +769,13 @@ class Transfers:
                 pause = min(pause * 2, 20)
         if response.status == 416:
             self.s3.drop()
-            return 0, 0, ""
+            return 0, 0, 0, ""
         total = (response.getheader("content-range") or "").rpartition("/")[2]
-        return came, int(total or came), response.getheader("etag") or ""
+        return came, crc32, int(total or came), response.getheader("etag") or ""
 
-    # Returns how many bytes came. What is wrong with the network is an HTTPException; an OSError is of the file.
+    # Returns how many bytes came, and their CRC-32. What is wrong with the network is an HTTPException; an OSError is of the file.
     def receive(self, response, descriptor, start):
-        block, came, expected = self.block(), 0, response.length
+        block, came, crc32, expected = self.block(), 0, 0, response.length
         while True:
             try:
                 size = response.readinto(block)
@@ -764,20 +783,12 @@ class Transfers:
                 raise http.client.HTTPException(str(cause)) from cause
             if size == 0:
                 break
+            crc32 = zlib.crc32(block[:size], crc32)
             write_region(descriptor, start + came, block[:size])
             came += size
         if expected is not None and came < expected:
             raise http.client.IncompleteRead(b"", expected - came)
-        return came
-
-    def hash_region(self, digest, descriptor, start, size):
-        block = self.block()
-        while size > 0:
-            read = os.preadv(descriptor, [block[: min(size, READ_BYTES)]], start)
-            if read == 0:
-                raise Failed("a file became shorter while it was downloaded")
-            digest.update(block[:read])
-            start, size = start + read, size - read
+        return came, crc32
 
     # One for each thread, used again and again: memory that is new each time costs more than what is done with it.
     def block(self):
@@ -812,6 +823,38 @@ def write_region(descriptor, start, data):
     while rest:
         done = os.pwrite(descriptor, rest, start)
         rest, start = rest[done:], start + done
+
+
+# As S3 writes it: base64, the highest byte first.
+def show_crc32(value):
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
+
+
+# The CRC-32 of two things one after the other: that of the first times x^(8 x the second's bytes), plus that of the second, over
+# GF(2). The highest bit is the lowest power. (zlib's crc32_combine, which Python does not give out.)
+def join_crc32(first, second, second_bytes):
+    return multiply(first, power_of_x(8 * second_bytes)) ^ second
+
+
+def multiply(first, second):
+    product = 0
+    for bit in range(31, -1, -1):
+        if first >> bit & 1:
+            product ^= second
+        second = second >> 1 ^ (0xEDB88320 if second & 1 else 0)
+    return product
+
+
+# Nearly all ranges have the same length.
+@functools.lru_cache(8)
+def power_of_x(exponent):
+    power, square = 1 << 31, 1 << 30
+    while exponent:
+        if exponent & 1:
+            power = multiply(power, square)
+        square = multiply(square, square)
+        exponent >>= 1
+    return power
 
 
 # ---- files that go ---------------------------------------------------------------------------------
@@ -1006,7 +1049,7 @@ class Changed(Exception):
 
 
 class Sync:
-    # Uploads what the ledger does not hold: by path, the state a file had and the sha256 of the bytes that were sent.
+    # Uploads what the ledger does not hold: by path, the state a file had and what a manifest says of the bytes that were sent.
     def __init__(self, transfers, ground, patterns, prefix):
         self.transfers = transfers
         self.ground = ground
@@ -1055,10 +1098,10 @@ class Sync:
                 raise Changed
 
         key = self.prefix + artifact_key(path, self.prefix)
-        sha256, size = self.transfers.upload(key, descriptor, before.st_size, until, check)
+        sent = self.transfers.upload(key, descriptor, before.st_size, until, check)
         # A clock tick may hide a second change: what was written just now counts as changing.
         is_settled = state(os.fstat(descriptor)) == state(before) and before.st_mtime_ns < started - 50_000_000
-        self.ledger[path] = state(before) if is_settled else None, sha256, size
+        self.ledger[path] = state(before) if is_settled else None, sent
 
     # Entries as the manifest has them: only what was really uploaded.
     def entries(self, listing):
@@ -1069,7 +1112,7 @@ class Sync:
                 if path not in self.ledger:
                     continue
                 del entry["state"]
-                _, entry["sha256"], entry["size"] = self.ledger[path]
+                entry.update(self.ledger[path][1])
                 key = artifact_key(path, self.prefix)
                 if key != entry["path"]:
                     entry["key"] = key
@@ -1567,7 +1610,12 @@ class Tools:
         probe.read()
         if probe.status not in (200, 206):
             return False
-        self.keep(path, sha256, key, lambda file: attempt.transfers.download(key, file.fileno(), -1, until, attempt.check)[0])
+
+        def write(file):
+            attempt.transfers.download(key, file.fileno(), -1, until, attempt.check)
+            return stream_sha256(file, None)
+
+        self.keep(path, sha256, key, write)
         return True
 
     def uv_from_index(self, version, wanted, path):
@@ -2286,7 +2334,7 @@ class Attempt:
         self.host.prepare()
         tree = Tree(self.host.path("job/work"))
         bundle = self.host.path(os.path.basename(self.order["bundle"]))
-        with open(bundle, "w+b", buffering=0) as file:
+        with open(bundle, "wb", buffering=0) as file:
             self.transfers.download(self.order["bundle"], file.fileno(), -1, self.setup_until, self.check)
         unpack(bundle, tree, self.check)
         os.remove(bundle)

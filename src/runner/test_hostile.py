@@ -196,10 +196,10 @@ class Rewriting(Hostile):
             self.age(path)
             sent = self.sync.transfers.s3.open
 
-            def open_and_rewrite(method, key, query=None, **more):
+            def open_and_rewrite(method, key, query=None, *words, **more):
                 if "partNumber" in (query or {}):
                     self.write(path, b"2" * 5000)
-                return sent(method, key, query, **more)
+                return sent(method, key, query, *words, **more)
 
             self.sync.transfers.set_beside_job(True)
             with mock.patch.object(self.sync.transfers.s3, "open", open_and_rewrite):

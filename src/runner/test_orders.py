@@ -101,13 +101,18 @@ class Outcomes(WorldTest):
         self.expect("succeeded", "", self.world.run())
         self.assertTrue(self.world.log().endswith(b"\na\nb\n"))
 
-    def test_an_input_that_is_not_what_was_uploaded_fails_before_the_command(self):
-        source = self.world.input("prepare", {"a": b"right"})
+    def expect_refusal_of_a_wrong_input(self, sums):
+        source = self.world.input("prepare", {"a": b"right"}, sums)
         self.world.objects[source["prefix"] + "a"] = b"wrong"
         self.world.order("echo ran", inputs=[source])
-        reason = "input prepare: a is not what was uploaded (sha256)"
-        self.expect("failed", reason, self.world.run())
+        self.expect("failed", "input prepare: a is not what was uploaded", self.world.run())
         self.assertNotIn(f"inbox/reports/{TOKEN}.0.ran.json", self.world.objects)
+
+    def test_an_input_that_is_not_what_was_uploaded_fails_before_the_command(self):
+        self.expect_refusal_of_a_wrong_input(["crc32", "sha256"])
+
+    def test_an_input_of_an_older_set_is_known_by_its_sha256(self):
+        self.expect_refusal_of_a_wrong_input(["sha256"])
 
     def test_a_bundle_that_is_no_archive_fails_with_its_reason(self):
         self.world.order("true")

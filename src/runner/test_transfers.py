@@ -1,15 +1,16 @@
 # Files to and from S3, whole and in parts, against the stub.
 import errno
-import hashlib
 import http.client
 import os
+import random
 import tempfile
 import threading
 import time
+import zlib
 from unittest import mock
 
 import runner
-from test_world import WorldTest
+from test_world import WorldTest, crc32, sums_of
 
 CONTENT = os.urandom(45_678)
 
@@ -37,7 +38,7 @@ class Transfer(WorldTest):
 
     def test_a_large_file_goes_up_in_parts_whatever_goes_wrong_with_some(self):
         self.world.faults[("PUT", "big")] = ["reset", 503, 500]
-        self.assertEqual(self.upload(), (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)))
+        self.assertEqual(self.upload(), sums_of(CONTENT))
         self.assertEqual(self.world.objects["big"], CONTENT)
         self.assertEqual(self.world.uploads, {})
 
@@ -45,7 +46,7 @@ class Transfer(WorldTest):
         error = b"<?xml version='1.0'?>\n  <Error><Code>InternalError</Code></Error>"
         self.world.faults[("POST", "big")] = [None, error, error]
         self.world.breaks["big"] = True
-        self.assertEqual(self.upload(), (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)))
+        self.assertEqual(self.upload(), sums_of(CONTENT))
         self.assertEqual((self.world.objects["big"], self.world.uploads), (CONTENT, {}))
 
     def test_a_completion_that_is_refused_in_an_answer_of_200_is_not_tried_again(self):
@@ -60,7 +61,7 @@ class Transfer(WorldTest):
             self.file.seek(0)
             self.file.truncate()
             found = self.upload(CONTENT[:length], size=45_000)
-            self.assertEqual(found, (hashlib.sha256(CONTENT[:length]).hexdigest(), length))
+            self.assertEqual(found, sums_of(CONTENT[:length]))
             self.assertEqual(self.world.objects["big"], CONTENT[:length])
 
     def test_an_upload_that_is_given_up_leaves_no_parts_behind(self):
@@ -85,8 +86,14 @@ class Transfer(WorldTest):
                 self.world.objects["big"] = content
                 self.file.seek(0)
                 self.file.truncate()
-                expected = (hashlib.sha256(content).hexdigest(), len(content)), content
+                expected = (crc32(content), len(content)), content
                 self.assertEqual(self.download(size), expected)
+
+    def test_sums_of_ranges_are_joined_to_that_of_the_whole(self):
+        for _ in range(200):
+            first, second = (os.urandom(random.choice([0, 1, 7, random.randrange(100_000)])) for _ in range(2))
+            joined = runner.join_crc32(zlib.crc32(first), zlib.crc32(second), len(second))
+            self.assertEqual(joined, zlib.crc32(first + second))
 
     def test_a_transfer_that_breaks_off_is_repeated(self):
         for content in (CONTENT, CONTENT[:5_000]):
@@ -109,7 +116,7 @@ class Transfer(WorldTest):
                 raise
 
         with mock.patch.object(self.transfers, "receive", replace):
-            self.assertEqual(self.download(), ((hashlib.sha256(b"shorter").hexdigest(), 7), b"shorter"))
+            self.assertEqual(self.download(), ((crc32(b"shorter"), 7), b"shorter"))
 
     def test_a_file_that_cannot_be_written_is_not_taken_for_a_broken_transfer(self):
         self.world.objects["big"] = CONTENT
@@ -139,7 +146,7 @@ class Transfer(WorldTest):
                 return self.transfers.download(f"big{name}", file.fileno(), len(CONTENT), self.soon, lambda: None)[0]
 
         transfers = [self.transfers.files.submit(fetch, name) for name in range(12)]
-        expected = [hashlib.sha256(CONTENT[name:]).hexdigest() for name in range(12)]
+        expected = [crc32(CONTENT[name:]) for name in range(12)]
         self.assertEqual([each.result(20) for each in transfers], expected)
 
     def test_a_stop_ends_a_download_that_is_under_way(self):

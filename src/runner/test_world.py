@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
@@ -69,7 +70,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.ask(scope.group(1), body)
         key = urllib.parse.unquote(path[len(BUCKET) + 2 :], errors="surrogateescape")
         world = self.server.world
-        if self.headers.get("x-amz-content-sha256") != hashlib.sha256(body).hexdigest():
+        if self.headers.get("x-amz-content-sha256") == "UNSIGNED-PAYLOAD":
+            if self.headers.get("x-amz-checksum-crc32") != crc32(body):
+                return self.error(400, "BadDigest")
+        elif self.headers.get("x-amz-content-sha256") != hashlib.sha256(body).hexdigest():
             return self.error(400, "XAmzContentSHA256Mismatch")
         if not re.match("AWS4-HMAC-SHA256 Credential=AKID", self.headers.get("Authorization", "")):
             return self.error(403, "AccessDenied")
@@ -196,6 +200,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def s3_post(self, world, key, query, body):
         if "uploads" in query:
             world.begun += 1
+            if self.headers.get("x-amz-checksum-algorithm") != "CRC32":
+                return self.error(400, "InvalidRequest")
             name = f"up{world.begun}"
             world.uploads[name] = {}
             return self.reply(200, f"<X><UploadId>{name}</UploadId></X>".encode())
@@ -203,7 +209,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200, b"<CompleteMultipartUploadResult/>")
         parts = world.uploads.pop(query["uploadId"])
         numbers = [int(each) for each in re.findall(rb"<PartNumber>(\d+)<", body)]
-        if numbers != sorted(parts):
+        sums = re.findall(rb"<ChecksumCRC32>([^<]+)<", body)
+        if numbers != sorted(parts) or sums != [crc32(parts[each]).encode() for each in numbers]:
             return self.error(400, "InvalidPart")
         world.objects[key] = b"".join(parts[each] for each in numbers)
         world.completed.add(query["uploadId"])
@@ -224,6 +231,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def etag(body):
     return '"' + hashlib.md5(body).hexdigest() + '"'
+
+
+
+def crc32(content):
+    return base64.b64encode(struct.pack(">I", zlib.crc32(content))).decode()
+
+
+# What a manifest says of the bytes of a file.
+def sums_of(content, names=("crc32", "sha256")):
+    sums = {"crc32": crc32(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return {"size": len(content), **{name: sums[name] for name in names}}
 
 
 class World:
@@ -348,15 +366,14 @@ class World:
         self.objects[f"launches/{TOKEN}/0.json"] = json.dumps(order).encode()
 
     # An artifact set of another job, as an input of the order.
-    def input(self, name, files):
+    def input(self, name, files, sums=("crc32", "sha256")):
         entries = []
         for path, content in files.items():
             if content is None:
                 entries.append({"path": path, "type": "directory", "mode": 0o755})
                 continue
             self.objects[f"runs/o/{name}/1/artifacts/{path}"] = content
-            digest = hashlib.sha256(content).hexdigest()
-            entries.append({"path": path, "type": "file", "mode": 0o640, "size": len(content), "sha256": digest})
+            entries.append({"path": path, "type": "file", "mode": 0o640, **sums_of(content, sums)})
         self.manifest_of(name, entries)
         return {"from": name, "prefix": f"runs/o/{name}/1/artifacts/", "manifest": f"runs/o/{name}/1/manifest.json"}
 

@@ -22,9 +22,11 @@ export type Received = {
   readonly checksum: Checksum | undefined;
 };
 
-/** Up to this size one write is cheaper than a stream. */
+/** Up to this size one read is cheaper than a stream. */
 const SMALL_BYTES = 128 << 10;
 const READ_BYTES = 256 << 10;
+/** Chunks come from the socket in 64 KiB; a write by another thread costs as much as several of them. */
+const WRITE_BYTES = 256 << 10;
 /** Memory that is new for each body makes V8 look for garbage all the time, which costs more than the copying. */
 const spareBuffers: Buffer[] = [];
 const SPARE_BUFFERS_MAX = 64;
@@ -130,7 +132,8 @@ export function sliceSegments(
 class DataFile {
   readonly #name = randomUUID();
   readonly #store: S3Store;
-  #small: Buffer[] = [];
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
   #handle: FileHandle | undefined;
   bytes = 0;
 
@@ -140,22 +143,17 @@ class DataFile {
 
   async write(chunk: Buffer): Promise<void> {
     this.bytes += chunk.length;
-    if (!this.#handle && this.bytes <= SMALL_BYTES) {
-      this.#small.push(chunk);
-      return;
-    }
-    if (!this.#handle) {
-      this.#handle = await open(this.#path, "wx", 0o600);
-      for (const before of this.#small) await writeFully(this.#handle, before);
-      this.#small = [];
-    }
-    await writeFully(this.#handle, chunk);
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.length;
+    if (this.#waitingBytes >= WRITE_BYTES) await this.#flush();
   }
 
   async finish(): Promise<readonly Segment[]> {
     if (this.bytes === 0) return [];
-    if (this.#handle) await this.#handle.close();
-    else writeFileSync(this.#path, Buffer.concat(this.#small), { flag: "wx", mode: 0o600 });
+    if (this.#handle) {
+      await this.#flush();
+      await this.#handle.close();
+    } else writeFileSync(this.#path, Buffer.concat(this.#waiting), { flag: "wx", mode: 0o600 });
     return [{ file: this.#name, start: 0, bytes: this.bytes }];
   }
 
@@ -164,14 +162,34 @@ class DataFile {
     await rm(this.#path, { force: true });
   }
 
+  async #flush(): Promise<void> {
+    this.#handle ??= await open(this.#path, "wx", 0o600);
+    const chunks = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    if (chunks.length > 0) await writeFully(this.#handle, chunks);
+  }
+
   get #path(): string {
     return this.#store.pathOf(this.#name);
   }
 }
 
-async function writeFully(handle: FileHandle, chunk: Buffer): Promise<void> {
-  let written = 0;
-  while (written < chunk.length) written += (await handle.write(chunk, written)).bytesWritten;
+async function writeFully(handle: FileHandle, chunks: readonly Buffer[]): Promise<void> {
+  let rest = [...chunks];
+  while (rest.length > 0) {
+    const { bytesWritten } = await handle.writev(rest);
+    rest = dropBytes(rest, bytesWritten);
+  }
+}
+
+function dropBytes(chunks: readonly Buffer[], bytes: number): Buffer[] {
+  let left = bytes;
+  return chunks.flatMap((chunk) => {
+    const dropped = Math.min(left, chunk.length);
+    left -= dropped;
+    return dropped < chunk.length ? [chunk.subarray(dropped)] : [];
+  });
 }
 
 function readSmall(segment: Segment, store: S3Store): Uint8Array {

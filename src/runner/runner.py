@@ -387,6 +387,8 @@ class Tree:
     # Lays files below a folder. Whatever the names and links say, nothing is written outside of it.
     def __init__(self, root):
         self.root = os.fsencode(root)
+        # Known to be real and writable.
+        self.folders = set()
         # Applied last, so that a folder without write permission can be filled.
         self.folder_modes = {}
         self.overwritten = []
@@ -401,11 +403,14 @@ class Tree:
         path = self.root
         for part in parts if is_folder else parts[:-1]:
             path = os.path.join(path, part)
+            if path in self.folders:
+                continue
             if os.path.islink(path) or not os.path.isdir(path):
                 self.clear(path)
                 os.mkdir(path, 0o755)
             elif not os.access(path, os.W_OK):
                 os.chmod(path, 0o755)
+            self.folders.add(path)
         if not is_folder:
             if not parts:
                 raise Failed(f"the name {show(name)} is none of a file")
@@ -414,12 +419,15 @@ class Tree:
         return path
 
     def clear(self, path):
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        elif os.path.lexists(path):
-            os.remove(path)
-        else:
+        try:
+            is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        except FileNotFoundError:
             return
+        if is_folder:
+            shutil.rmtree(path)
+            self.folders.clear()
+        else:
+            os.remove(path)
         self.overwritten.append(os.path.relpath(path, self.root))
 
     def folder(self, name, mode):

@@ -1,5 +1,7 @@
 import hashlib
+import http.client
 import os
+import socket
 import time
 import unittest
 
@@ -108,6 +110,46 @@ class RoleCredentials(WorldTest):
         answers = [("A", "s", "", time.time() + 200), ("B", "s", "", time.time() + 4000)]
         s3 = boot.S3("b", "us-east-1", self.world.endpoint, lambda: answers.pop(0))
         self.assertEqual([s3.current_credentials()[0] for _ in range(3)], ["A", "B", "B"])
+
+
+class Responses(unittest.TestCase):
+    # The status, body and whether the connection is kept, of an answer as it came.
+    def read(self, answer, method="GET"):
+        here, there = socket.socketpair()
+        with here, there:
+            there.sendall(answer)
+            there.shutdown(socket.SHUT_WR)
+            response = boot.Response(here, method=method)
+            try:
+                response.begin()
+                return response.status, response.read(), not response.will_close
+            finally:
+                response.close()
+
+    def test_a_body_ends_as_its_head_says(self):
+        head = b"HTTP/1.1 200 OK\r\nServer: x\r\n"
+        self.assertEqual(self.read(head + b"Content-Length: 3\r\n\r\nabcd"), (200, b"abc", True))
+        self.assertEqual(self.read(head + b"CONTENT-LENGTH:0\r\n\r\n"), (200, b"", True))
+        chunks = b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+        self.assertEqual(self.read(head + chunks), (200, b"abc", True))
+        self.assertEqual(self.read(head + b"\r\nall there is"), (200, b"all there is", False))
+        self.assertEqual(self.read(head + b"Content-Length: 3\r\n\r\n", "HEAD"), (200, b"", True))
+        self.assertEqual(self.read(b"HTTP/1.1 204 No Content\r\n\r\n"), (204, b"", True))
+        large = os.urandom(300_000)
+        self.assertEqual(self.read(head + b"Content-Length: 100000\r\n\r\n" + large[:100_000])[1], large[:100_000])
+
+    def test_a_connection_is_kept_where_both_may(self):
+        self.assertFalse(self.read(b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n")[2])
+        self.assertFalse(self.read(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")[2])
+
+    def test_what_comes_before_the_answer_is_passed_over(self):
+        answer = b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\nHTTP/1.1 503 Slow Down\r\ncontent-length: 1\r\n\r\nx"
+        self.assertEqual(self.read(answer), (503, b"x", True))
+
+    def test_an_answer_that_is_cut_is_none(self):
+        for cut in (b"", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab"):
+            with self.assertRaises((http.client.HTTPException, ConnectionError)):
+                self.read(cut)
 
 
 class RunnerFromBucket(WorldTest):

@@ -108,13 +108,15 @@ function findTools({ files, into }: Folders, env: NodeJS.ProcessEnv): Tool[] {
       // s5cmd has a line for each file.
       maxBuffer: 64 << 20,
     });
+  // As on a machine, where no version manager's shim comes first.
+  const python = run("python3", ["-c", "import sys; print(sys.executable)"]).trim();
   // A place of its own for each copy, so that there is nothing that need not be copied, and nothing to be removed first.
   const runner: Tool = {
     name: "runner",
     copy: ({ way, set, round }) => {
       const folder = way === "up" ? files : join(into, "runner", set, String(round));
       const words = [way, folder, folderOf(set), `bench-runner/${round}/${set}`];
-      const used = JSON.parse(run("python3", ["src/runner/bench_transfers.py", ...words]));
+      const used = JSON.parse(run(python, ["src/runner/bench_transfers.py", ...words]));
       console.log(
         `  the runner used ${used.cpuSeconds.toFixed(1)} s of CPU and ${used.memoryMib} MiB (aim ${MEMORY_MIB} MiB)`,
       );

@@ -134,8 +134,7 @@ function findTools({ files, into }: Folders, env: NodeJS.ProcessEnv): Tool[] {
       run(program, [...words, source, `${to.replace(/\/$/, "")}/`]);
     },
   });
-  // What comes to the runner is compared with its manifest's CRC-32, what goes with S3's sha256; aws looks at S3's checksums, s5cmd at
-  // nothing that comes.
+  // What comes to the runner is compared with its manifest's CRC-32; aws looks at S3's checksums, s5cmd at nothing.
   const verified = ({ name, copy }: Tool): Tool => ({
     name: `${name} and sha256sum`,
     copy: ({ way, set, ...rest }) => {

@@ -302,8 +302,14 @@ async function send(
   };
   const isBodiless = request.method === "HEAD" || result.status === 204 || result.status === 304;
   if (typeof body === "object" && "close" in body) {
-    response.writeHead(result.status, headers);
-    return stream(response, body, isBodiless);
+    try {
+      response.writeHead(result.status, headers);
+      if (!isBodiless) await stream(response, body);
+      response.end();
+    } finally {
+      body.close();
+    }
+    return;
   }
   const bytes = typeof body === "string" ? Buffer.from(body) : (body ?? new Uint8Array());
   if (!isBodiless) headers["content-length"] = String(bytes.length);
@@ -313,17 +319,8 @@ async function send(
   else response.end(bytes);
 }
 
-async function stream(
-  response: ServerResponse,
-  body: BodyStream,
-  isBodiless: boolean,
-): Promise<void> {
-  try {
-    if (!isBodiless) for await (const chunk of body) await flush(response, chunk);
-    response.end();
-  } finally {
-    body.close();
-  }
+async function stream(response: ServerResponse, body: BodyStream): Promise<void> {
+  for await (const chunk of body) await flush(response, chunk);
 }
 
 /** Resolves when the system has taken the chunk. Memory that is new for each costs more than the copy: nothing else may hold it. */

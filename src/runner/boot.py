@@ -121,24 +121,25 @@ class Response(http.client.HTTPResponse):
 
     def begin(self):
         status = 100
-        while status == 100:
-            version, status, self.reason = self._read_status()
+        while status < 200:
+            version, status, reason = self._read_status()
             self.fields = {}
             while (line := self.fp.readline(1 << 16)).strip():
                 name, _, value = line.decode("latin-1").partition(":")
                 self.fields[name.strip().lower()] = value.strip()
             if not line:
                 raise http.client.IncompleteRead(line)
-        self.code = self.status = status
+        self.code, self.status, self.reason = status, status, reason.strip()
         size = self.getheader("content-length", "")
         self.chunked = self.getheader("transfer-encoding", "").lower() == "chunked"
         self.chunk_left = None
-        self.length = int(size) if size.isdigit() and not self.chunked else None
+        self.length = int(size) if size.isascii() and size.isdigit() and not self.chunked else None
         if self._method == "HEAD" or status in (204, 304):
             self.length = 0
-        is_open = version == "HTTP/1.1" and self.getheader("connection", "").lower() != "close"
+        is_open = version == "HTTP/1.1" and "close" not in self.getheader("connection", "").lower()
         self.will_close = not is_open or (self.length is None and not self.chunked)
 
+    # Names are in lower case. There is no `headers`.
     def getheader(self, name, default=None):
         return self.fields.get(name, default)
 

@@ -556,41 +556,49 @@ def lay_input(transfers, source, tree, until, check):
     if manifest.get("format") != FORMAT:
         raise Failed(f"input {source['from']} has a manifest of unknown format")
 
-    def fetch(entry, path):
+    def fetch(entry, path, go_on):
         key = source["prefix"] + entry.get("key", entry["path"])
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
-            crc32, _ = transfers.download(key, file, entry["size"], until, check)
+            crc32, _ = transfers.download(key, file, entry["size"], until, go_on)
+            # Older sets have the sha256 alone.
+            is_same = crc32 == entry["crc32"] if "crc32" in entry else file_sha256(path) == entry["sha256"]
             os.fchmod(file, entry["mode"] & 0o777)
         finally:
             os.close(file)
-        # Older sets have the sha256 alone.
-        is_same = crc32 == entry["crc32"] if "crc32" in entry else file_sha256(path) == entry["sha256"]
         if not is_same:
             raise Failed(f"input {source['from']}: {show(os.fsencode(entry['path']))} is not what was uploaded")
 
-    files = []
-    for entry in manifest["entries"]:
-        name = os.fsencode(entry["path"])
-        if entry["type"] == "directory":
-            tree.folder(name, entry["mode"] & 0o777)
-        elif entry["type"] == "link":
-            tree.link(name, os.fsencode(entry["target"]))
-        else:
-            files.append(transfers.files.submit(fetch, entry, tree.place(name)))
-    finish_all(files)
+    with all_of(check) as (files, go_on):
+        for entry in manifest["entries"]:
+            name = os.fsencode(entry["path"])
+            if entry["type"] == "directory":
+                tree.folder(name, entry["mode"] & 0o777)
+            elif entry["type"] == "link":
+                tree.link(name, os.fsencode(entry["target"]))
+            else:
+                files.append(transfers.files.submit(fetch, entry, tree.place(name), go_on))
     return len(files)
 
 
-# Waits for all; the first error cancels those that have not begun, and is raised when those that have are over.
-def finish_all(transfers):
+# Waits for all that is put into the list. The first error cancels what has not begun, ends what asks whether to go on, and is raised
+# when all is over.
+@contextlib.contextmanager
+def all_of(check=lambda: None):
+    transfers, broken = [], threading.Event()
+
+    def go_on():
+        check()
+        if broken.is_set():
+            raise Failed("another one failed")
+
     try:
+        yield transfers, go_on
         for transfer in concurrent.futures.as_completed(transfers):
             transfer.result()
     except BaseException:
-        for transfer in transfers:
-            transfer.cancel()
-        concurrent.futures.wait(transfers)
+        broken.set()
+        concurrent.futures.wait([transfer for transfer in transfers if not transfer.cancel()])
         raise
 
 
@@ -689,7 +697,10 @@ class Transfers:
                 # While the parts are on their way.
                 digest.update(body)
                 sent += len(body)
-                if len(body) < step or (parts[-TRANSFERS:][0].done() and parts[-TRANSFERS:][0].exception()):
+                is_last = len(body) < step or (parts[-TRANSFERS:][0].done() and parts[-TRANSFERS:][0].exception())
+                # Its room is given back as soon as it is sent.
+                body = b""
+                if is_last:
                     break
         finally:
             body = b""
@@ -729,6 +740,8 @@ class Transfers:
         check()
         part = None if 0 <= size <= PART_BYTES else (0, PART_BYTES)
         came, crc32, size, etag = self.range(key, part, descriptor, until)
+        if came < size and not etag:
+            raise S3Error("GET " + key, 0, "an answer without an ETag: its ranges could be of two versions")
         # Longer ones where there are enough for all connections: each costs a request.
         step = max(PART_BYTES, min(size // TRANSFERS // 2, RANGE_BYTES_MAX))
         starts, coming = iter(range(came, size, step)), collections.deque()
@@ -747,9 +760,7 @@ class Transfers:
                 for start in itertools.islice(starts, 1):
                     submit(start)
         finally:
-            for transfer in coming:
-                transfer.cancel()
-            concurrent.futures.wait(coming)
+            concurrent.futures.wait([transfer for transfer in coming if not transfer.cancel()])
         return show_crc32(crc32), size
 
     # Writes an object, or a part of it, where it belongs in the file. Returns how many bytes came, their CRC-32, the size of the
@@ -812,7 +823,7 @@ def wait_for(transfer, check):
             return transfer.result(1)
         except concurrent.futures.TimeoutError:
             if transfer.done():
-                raise
+                return transfer.result()
 
 
 # What the region holds, or less where the file has become shorter.
@@ -1073,7 +1084,8 @@ class Sync:
         files = [(path, each) for path, each in listing.entries.items() if each["type"] == "file"]
         changed = [path for path, each in files if not self.has(path, each["state"])]
         pool = self.transfers.files if final else self.transfers.files_beside_job
-        finish_all([pool.submit(self.send, listing, path, until, final) for path in changed])
+        with all_of() as (files, _):
+            files += [pool.submit(self.send, listing, path, until, final) for path in changed]
         return listing
 
     def has(self, path, now):

@@ -122,6 +122,7 @@ class Responses(unittest.TestCase):
             response = boot.Response(here, method=method)
             try:
                 response.begin()
+                self.assertEqual(response.reason, response.reason.strip())
                 return response.status, response.read(), not response.will_close
             finally:
                 response.close()
@@ -140,10 +141,11 @@ class Responses(unittest.TestCase):
 
     def test_a_connection_is_kept_where_both_may(self):
         self.assertFalse(self.read(b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n")[2])
+        self.assertFalse(self.read(b"HTTP/1.1 200 OK\r\nConnection: x, close\r\nContent-Length: 0\r\n\r\n")[2])
         self.assertFalse(self.read(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")[2])
 
     def test_what_comes_before_the_answer_is_passed_over(self):
-        answer = b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\nHTTP/1.1 503 Slow Down\r\ncontent-length: 1\r\n\r\nx"
+        answer = b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 Slow Down\r\ncontent-length: 1\r\n\r\nx"
         self.assertEqual(self.read(answer), (503, b"x", True))
 
     def test_an_answer_that_is_cut_is_none(self):

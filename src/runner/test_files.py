@@ -333,6 +333,21 @@ class Inputs(Files):
     def lay(self, source):
         return runner.lay_input(runner.Transfers(self.world.s3()), source, self.tree, time.monotonic() + 20, lambda: None)
 
+    def test_one_that_is_wrong_ends_all_others(self):
+        source = self.world.input("prepare", {"endless": b"x", "wrong": b"right"})
+
+        def download(_self, key, _descriptor, _size, until, check):
+            while key.endswith("endless") and time.monotonic() < until:
+                check()
+                time.sleep(0.01)
+            return "", 0
+
+        started = time.monotonic()
+        with mock.patch.object(runner.Transfers, "download", download):
+            with self.assertRaisesRegex(runner.Failed, "wrong is not what was uploaded"):
+                self.lay(source)
+        self.assertLess(time.monotonic() - started, 10)
+
     def test_the_last_one_wins_and_what_gave_way_is_known(self):
         self.write("data/a", b"bundle")
         self.write("data/b", b"bundle")

@@ -80,6 +80,40 @@ class Transfer(WorldTest):
         self.assertEqual((self.world.uploads, self.world.objects), ({}, {}))
         self.assertEqual(self.transfers.room.taken, 0)
 
+    def test_many_large_files_at_once_hold_no_more_parts_than_there_is_room_for(self):
+        class Part(bytes):
+            lives, most, lock = 0, 0, threading.Lock()
+
+            def __init__(self, _):
+                with Part.lock:
+                    Part.lives += 1
+                    Part.most = max(Part.most, Part.lives)
+
+            def __del__(self):
+                with Part.lock:
+                    Part.lives -= 1
+
+        read = runner.read_region
+        self.file.write(CONTENT)
+        self.file.flush()
+        with mock.patch.object(runner, "read_region", lambda *words: Part(read(*words))):
+            going = [
+                self.transfers.files.submit(
+                    self.transfers.upload, f"big{name}", self.file.fileno(), len(CONTENT), self.soon, lambda: None
+                )
+                for name in range(runner.FILES)
+            ]
+            self.assertEqual([each.result(20) for each in going], [sums_of(CONTENT)] * runner.FILES)
+        # Those that are being summed by their file's thread have left the room.
+        self.assertLess(Part.most, 3 * runner.TRANSFERS)
+
+    def test_ranges_that_could_be_of_two_versions_are_refused(self):
+        self.world.objects["big"] = CONTENT
+        read = self.transfers.range
+        with mock.patch.object(self.transfers, "range", lambda *words: (*read(*words)[:3], "")):
+            with self.assertRaisesRegex(runner.S3Error, "without an ETag"):
+                self.download()
+
     def test_what_comes_is_what_went_whatever_its_size(self):
         for content in (b"", b"x", CONTENT[:10_000], CONTENT[:10_001], CONTENT[:20_000], CONTENT):
             for size in (-1, len(content)):

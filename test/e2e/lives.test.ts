@@ -43,7 +43,9 @@ const slow = script("time.sleep(120)");
 /** Until the gate lets it through. */
 const patient = () => script(`urllib.request.urlopen("${gate()}")`);
 
-const isRunning = (view: RunView): boolean => view.jobs.every((job) => job.state === "running");
+/** A run that is only dropped has no jobs yet. */
+const isRunning = ({ jobs }: RunView): boolean =>
+  jobs.length > 0 && jobs.every((job) => job.state === "running");
 const isFinished = (view: RunView): boolean => view.finishedAt !== null;
 const isAtTheGate = async () => expect.poll(() => waiting.size, { timeout: 20_000 }).toBe(1);
 const attemptsOf = (view: RunView) => view.jobs.flatMap((job) => job.attempts);

@@ -110,11 +110,13 @@ function findTools({ files, into }: Folders, env: NodeJS.ProcessEnv): Tool[] {
     });
   // As on a machine, where no version manager's shim comes first.
   const python = run("python3", ["-c", "import sys; print(sys.executable)"]).trim();
+  const goal = (name: string, { set, round }: Pick<Copy, "set" | "round">): string =>
+    join(into, name, set, String(round));
   // A place of its own for each copy, so that there is nothing that need not be copied, and nothing to be removed first.
   const runner: Tool = {
     name: "runner",
     copy: ({ way, set, round }) => {
-      const folder = way === "up" ? files : join(into, "runner", set, String(round));
+      const folder = way === "up" ? files : goal("runner", { set, round });
       const words = [way, folder, folderOf(set), `bench-runner/${round}/${set}`];
       const used = JSON.parse(run(python, ["src/runner/bench_transfers.py", ...words]));
       console.log(
@@ -127,9 +129,7 @@ function findTools({ files, into }: Folders, env: NodeJS.ProcessEnv): Tool[] {
     copy: ({ way, set, round }) => {
       const there = `s3://${env.ERRAND_BUCKET}/bench-${name}/${round}/${set}/`;
       const [from, to] =
-        way === "up"
-          ? [join(files, folderOf(set)), there]
-          : [there, join(into, name, set, String(round))];
+        way === "up" ? [join(files, folderOf(set)), there] : [there, goal(name, { set, round })];
       const source = name === "s5cmd" && way === "down" ? `${from}*` : from;
       run(program, [...words, source, `${to.replace(/\/$/, "")}/`]);
     },
@@ -142,7 +142,7 @@ function findTools({ files, into }: Folders, env: NodeJS.ProcessEnv): Tool[] {
       const round = rest.round + 1_000;
       copy({ way, set, round });
       if (way === "up") return;
-      const folder = join(into, name, set, String(round));
+      const folder = goal(name, { set, round });
       run("bash", ["-c", `find "${folder}" -type f -exec sha256sum {} + > "${into}/sums"`]);
     },
   });

@@ -11,7 +11,7 @@ import {
   statusOf,
 } from "./fault-rules.ts";
 import type { Faults } from "./faults.ts";
-import { ApiError, HangUp, type LocalResponse, type UnsignedRequest } from "./http.ts";
+import { ApiError, HangUp, isStream, type LocalResponse, type UnsignedRequest } from "./http.ts";
 import type { ServiceName } from "./signature.ts";
 import { matchesWildcard } from "./wildcards.ts";
 
@@ -52,7 +52,7 @@ export function createCallFaults(
       const lost = faults.fire("lost-reply", isMatch);
       const answer = await handle();
       if (!lost) return answer;
-      if (typeof answer.body === "object" && "close" in answer.body) answer.body.close();
+      if (isStream(answer.body)) answer.body.close();
       throw new HangUp();
     },
   };

@@ -34,10 +34,13 @@ export type LocalResponse = {
 };
 
 /**
- * A body that is too large to be held. A chunk is valid until the next one is asked for: the memory is used again. Whoever does not read
- * it to its end calls `close`.
+ * A body that is too large to be held. A chunk is valid until the next one is asked for: the memory is used again. Whoever has it
+ * calls `close`, once, read or not.
  */
 export type BodyStream = AsyncIterable<Uint8Array> & { close(): void };
+
+export const isStream = (body: LocalResponse["body"]): body is BodyStream =>
+  typeof body === "object" && "close" in body;
 
 /** One AWS service. It throws ApiError for every refusal; anything else thrown answers 500. */
 export type Service = { handle(request: LocalRequest): Promise<LocalResponse> };

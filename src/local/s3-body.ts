@@ -79,13 +79,9 @@ export function readSegments(
   const [only] = segments;
   if (only === undefined) return new Uint8Array();
   if (segments.length === 1 && only.bytes <= SMALL_BYTES) return readSmall(only, store);
-  let release: (() => void) | undefined = store.hold(segments);
   return {
+    close: store.hold(segments),
     [Symbol.asyncIterator]: () => streamSegments(segments, store),
-    close() {
-      release?.();
-      release = undefined;
-    },
   };
 }
 
@@ -167,7 +163,7 @@ class DataFile {
     const chunks = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes = 0;
-    if (chunks.length > 0) await writeFully(this.#handle, chunks);
+    await writeFully(this.#handle, chunks);
   }
 
   get #path(): string {

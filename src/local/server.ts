@@ -14,6 +14,7 @@ import {
   ApiError,
   type BodyStream,
   HangUp,
+  isStream,
   type LocalRequest,
   type LocalResponse,
   readBody,
@@ -301,7 +302,7 @@ async function send(
     ...result.headers,
   };
   const isBodiless = request.method === "HEAD" || result.status === 204 || result.status === 304;
-  if (typeof body === "object" && "close" in body) {
+  if (isStream(body)) {
     try {
       response.writeHead(result.status, headers);
       if (!isBodiless) await stream(response, body);

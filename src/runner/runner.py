@@ -667,7 +667,7 @@ class Transfers:
     def upload_parts(self, key, upload, region, until, check):
         descriptor, size = region
         step = max(PART_BYTES, -(-size // PARTS_MAX))
-        digest, parts, sent, body = hashlib.sha256(), [], 0, b""
+        digest, parts, sent = hashlib.sha256(), [], 0
 
         # S3 compares the CRC-32, which costs far less than a sha256 for the signature.
         def send(number, body):
@@ -703,7 +703,6 @@ class Transfers:
                 if is_last:
                     break
         finally:
-            body = b""
             concurrent.futures.wait(parts)
         crc32, xml = 0, ""
         for number, part in enumerate(parts, 1):
@@ -745,20 +744,16 @@ class Transfers:
         # Longer ones where there are enough for all connections: each costs a request.
         step = max(PART_BYTES, min(size // TRANSFERS // 2, RANGE_BYTES_MAX))
         starts, coming = iter(range(came, size, step)), collections.deque()
-
-        def submit(start):
-            coming.append(self.parts.submit(self.range, key, (start, step), descriptor, until, etag))
-
         try:
-            # Other files wait for the same threads.
-            for start in itertools.islice(starts, 2 * TRANSFERS):
-                submit(start)
-            while coming:
+            while True:
+                # No more at once: other files wait for the same threads.
+                for start in itertools.islice(starts, 2 * TRANSFERS - len(coming)):
+                    coming.append(self.parts.submit(self.range, key, (start, step), descriptor, until, etag))
+                if not coming:
+                    break
                 came, sum_of_range, _, _ = wait_for(coming[0], check)
                 coming.popleft()
                 crc32 = join_crc32(crc32, sum_of_range, came)
-                for start in itertools.islice(starts, 1):
-                    submit(start)
         finally:
             concurrent.futures.wait([transfer for transfer in coming if not transfer.cancel()])
         return show_crc32(crc32), size

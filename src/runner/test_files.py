@@ -1,7 +1,6 @@
 import base64
 import errno
 import gzip
-import hashlib
 import io
 import json
 import os

@@ -233,7 +233,6 @@ def etag(body):
     return '"' + hashlib.md5(body).hexdigest() + '"'
 
 
-
 def crc32(content):
     return base64.b64encode(struct.pack(">I", zlib.crc32(content))).decode()
 
